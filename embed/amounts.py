@@ -1,4 +1,4 @@
-"""Amounts as a person reads them: bytes and seconds with three digits or fewer."""
+"""Amounts as a person reads them: bytes and seconds with three digits or fewer, and nouns with their numbers."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def show_seconds(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
-def plural(n: int, one: str, many: str | None = None) -> str:
+def plural(n: int, singular: str, plural_noun: str | None = None) -> str:
     """Return a number with the noun that it counts.
 
     >>> plural(1, "row"), plural(6000, "row"), plural(2, "class", "classes")
     ('1 row', '6,000 rows', '2 classes')
     """
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
+    return f"{n:,} {singular if n == 1 else plural_noun or singular + 's'}"

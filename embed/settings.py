@@ -115,6 +115,7 @@ class ExtractSettings:
             self.choices(modality)  # which refuses lists that do not fit
 
     def _check_table(self) -> None:
+        """Check the settings of how the catalogue is read."""
         delimiter = self.csv_delimiter
         if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
             raise SettingError(f"--delimiter: expected one character, or tab, got {self.delimiter!r}.")
@@ -172,13 +173,13 @@ class ExtractSettings:
         weights = _one_each(f"--{modality}-weights", getattr(self, f"{modality}_weights"), models)
         poolings = _one_each("--pooling", self.pooling, models) if modality == "text" else [""] * len(models)
         names: list[str | None] = [None] * len(models)
-        asked = getattr(self, f"{modality}_name")
-        if asked is not None:
-            names = list(_words(f"--{modality}-name", asked) if len(models) > 1 else [asked])
+        requested = getattr(self, f"{modality}_name")
+        if requested is not None:
+            names = list(_words(f"--{modality}-name", requested) if len(models) > 1 else [requested])
             if len(names) != len(models):
                 raise SettingError(
                     f"--{modality}-name: expected a name of its own for each of the {len(models)} encoders "
-                    f"({', '.join(models)}), got {asked!r}."
+                    f"({', '.join(models)}), got {requested!r}."
                 )
         choices = [EncoderChoice(*fields) for fields in zip(models, weights, names, poolings, strict=True)]
         if len(set(choices)) < len(choices):
@@ -195,6 +196,11 @@ class ExtractSettings:
 
 
 def _words(option: str, value: str) -> list[str]:
+    """Return the names of a comma list.
+
+    Raises:
+        SettingError: one is empty.
+    """
     words = [word.strip() for word in value.split(",")]
     if not all(words):
         raise SettingError(f"{option}: expected a name, or several with commas between them, got {value!r}.")
@@ -202,6 +208,11 @@ def _words(option: str, value: str) -> list[str]:
 
 
 def _one_each(option: str, value: str, models: list[str]) -> list[str]:
+    """Return the word of each model, from a comma list of as many, or of a single one for all.
+
+    Raises:
+        SettingError: the list has another length.
+    """
     words = _words(option, value)
     if len(words) not in (1, len(models)):
         raise SettingError(

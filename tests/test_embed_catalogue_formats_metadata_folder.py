@@ -42,6 +42,14 @@ def test_metadata_of_each_split_is_one_table(tmp_path):
     assert usual_modalities(tmp_path / "ds") == ("image", "text")
 
 
+@pytest.mark.parametrize("url", ["https://cdn.example/mugs/1.jpg", "s3://shop/mugs/1.jpg"])
+def test_a_url_in_metadata_stays_one(tmp_path, url):
+    (tmp_path / "train").mkdir()
+    put(tmp_path / "train", "0.png")
+    (tmp_path / "train" / "metadata.csv").write_text(f"file_name,text\n0.png,a mug\n{url},another\n")
+    assert [row["file_name"] for row in rows_of(open_table(tmp_path))] == ["train/0.png", url]
+
+
 def test_its_pictures_and_texts_are_encoded(tmp_path):
     encoders = [CountingEncoder("image"), CountingEncoder("text")]
     report = extract(imagefolder(tmp_path / "ds"), CACHE, encoders=encoders)

@@ -37,5 +37,5 @@ def test_no_two_formats_have_one_suffix():
     ],
 )
 def test_the_first_bytes_say_what_a_file_is(start, name):
-    found = format_of_start(start)
-    assert (found and found.name) == name
+    table_format = format_of_start(start)
+    assert (table_format and table_format.name) == name

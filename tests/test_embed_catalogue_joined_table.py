@@ -51,8 +51,8 @@ def test_extraction_and_inspection_see_the_joined_columns(join, tmp_path):
     settings = ExtractSettings(labels=tmp_path / "y.csv", where="label == 'red'")
     catalogue = read_catalogue(tmp_path / "data.csv", settings)
     assert (catalogue.ids, catalogue.columns["label"]) == (["001", "003"], ["red", "red"])
-    found = inspect(tmp_path / "data.csv", settings=InspectSettings(extract=settings, estimate=False))
-    assert (found.roles["label"], found.n_rows) == ("label", 2)
+    inspection = inspect(tmp_path / "data.csv", settings=InspectSettings(extract=settings, estimate=False))
+    assert (inspection.roles["label"], inspection.n_rows) == ("label", 2)
 
 
 @pytest.mark.parametrize(

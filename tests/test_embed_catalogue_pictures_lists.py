@@ -65,9 +65,9 @@ def test_a_table_without_lists_says_nothing(tmp_path, caplog):
 
 
 def test_each_picture_gets_a_row_that_names_its_product(catalogue):
-    found = read_catalogue(catalogue, ExtractSettings(pictures="rows"))
-    assert found.ids == ["1", "1#2", "2", "3", "4"]
-    assert found.columns == {
+    expanded = read_catalogue(catalogue, ExtractSettings(pictures="rows"))
+    assert expanded.ids == ["1", "1#2", "2", "3", "4"]
+    assert expanded.columns == {
         "image": ["a.png", "b.png", "c.png", "", ""],
         "text": ["one", "one", "two", "three", "four"],
         "product": ["1", "1", "2", "3", "4"],

@@ -7,7 +7,7 @@ from support import CountingEncoder, image_bytes, write_catalogue
 
 from embed import CatalogueError, ExtractSettings, InspectSettings, extract, inspect
 from embed.catalogue.pictures.missing_pictures import explain_missing
-from embed.inspection.recommendations import find
+from embed.inspection.recommendations import list_findings
 
 KINDS = [  # cell, file, what is said
     ("images\\{}.png", "images/{}.png", r"there with / for \, as 'images\\0.png' is 'images/0.png'. Try "
@@ -80,7 +80,7 @@ def test_an_error_for_all_names_the_way_out(tmp_path):
 
 def test_an_inspection_names_it_too(catalogue):
     inspection = inspect(catalogue, settings=InspectSettings(estimate=False))
-    (finding,) = [one for one in find(inspection) if "would get no vector" in one.text]
+    (finding,) = [one for one in list_findings(inspection) if "would get no vector" in one.text]
     assert "3 missing. 3 pictures are not there; of 3 looked at, 3 are there with / for \\" in finding.text
 
 
@@ -90,7 +90,7 @@ def test_an_inspection_says_what_permits_pictures_elsewhere(tmp_path):
         tmp_path / "shop", [{"id": "7", "image": "../elsewhere/7.jpg"}, {"id": "8", "image": "8.jpg"}]
     )
     inspection = inspect(path, settings=InspectSettings(estimate=False))
-    (finding,) = [one for one in find(inspection) if "would get no vector" in one.text]
+    (finding,) = [one for one in list_findings(inspection) if "would get no vector" in one.text]
     assert finding.text.endswith("1 outside. --allow-outside reads those outside, too.")
 
 

@@ -76,8 +76,8 @@ def test_a_row_has_the_path_of_the_first_template_that_leads_to_a_file(tmp_path)
     path = styles(tmp_path, rows=STYLES[:4])
     (tmp_path / "images" / "15971.jpg").rename(tmp_path / "15971.png")
     (tmp_path / "images" / "15972.jpg").unlink()
-    found = pictures_of(path, image_template=("images/{id}.jpg,{id}.png",))
-    assert found == ["images/15970.jpg", "15971.png", "images/15972.jpg", "images/15973.jpg"]
+    picture_names = pictures_of(path, image_template=("images/{id}.jpg,{id}.png",))
+    assert picture_names == ["images/15970.jpg", "15971.png", "images/15972.jpg", "images/15973.jpg"]
 
 
 def test_a_template_of_a_column_that_is_not_there_names_those_that_are(tmp_path):

@@ -9,7 +9,7 @@ from support import image_bytes, write_catalogue
 
 from embed import CatalogueError, ExtractSettings, extract, inspect, read_catalogue
 from embed.inspection.inspection_settings import InspectSettings
-from embed.inspection.recommendations import find
+from embed.inspection.recommendations import list_findings
 
 
 def test_where_a_catalogue_is_not_there_the_tables_beside_it_are_named(tmp_path):
@@ -51,16 +51,16 @@ def test_a_header_that_is_not_unicode_names_the_likely_encoding(tmp_path, encodi
 
 def test_pictures_that_are_addresses_alone_are_not_asked_for_in_a_folder(tmp_path):
     rows = [{"id": f"{n}", "title": "a mug", "image": f"https://x.example/{n}.jpg"} for n in range(20)]
-    found = find(inspect(write_catalogue(tmp_path, rows), settings=InspectSettings(estimate=False)))
-    assert any("20 url. Nothing is fetched" in one.text for one in found)
+    findings = list_findings(inspect(write_catalogue(tmp_path, rows), settings=InspectSettings(estimate=False)))
+    assert any("20 url. Nothing is fetched" in one.text for one in findings)
 
 
 def test_a_column_with_blanks_in_its_name_is_quoted_for_the_shell(tmp_path):
     rows = [
         {"id": f"{n}", "title": f"mug {n}", "item group id": f"{n // 2}", "label": f"{n // 2 % 3}"} for n in range(80)
     ]
-    found = find(inspect(write_catalogue(tmp_path, rows), settings=InspectSettings(estimate=False)))
-    assert any("--group-column 'item group id' to heads-train" in one.text for one in found)
+    findings = list_findings(inspect(write_catalogue(tmp_path, rows), settings=InspectSettings(estimate=False)))
+    assert any("--group-column 'item group id' to heads-train" in one.text for one in findings)
 
 
 def test_a_catalogue_of_neither_pictures_nor_texts_is_not_told_to_do_without_one(tmp_path):
@@ -70,8 +70,10 @@ def test_a_catalogue_of_neither_pictures_nor_texts_is_not_told_to_do_without_one
     path = write_catalogue(tmp_path, [{"id": "1", "title": "a mug"}, {"id": "2", "title": "a rug"}])
     with pytest.raises(CatalogueError, match=r"or do without: --modalities text."):
         extract(path, tmp_path / "c.h5")
-    found = find(inspect(path, settings=InspectSettings(estimate=False)))
-    assert any("--image-column names it, --modalities text of embed-extract does without." in one.text for one in found)
+    findings = list_findings(inspect(path, settings=InspectSettings(estimate=False)))
+    assert any(
+        "--image-column names it, --modalities text of embed-extract does without." in one.text for one in findings
+    )
 
 
 def test_columns_that_may_be_texts_are_named_where_none_has_a_usual_name(tmp_path):
@@ -79,8 +81,8 @@ def test_columns_that_may_be_texts_are_named_where_none_has_a_usual_name(tmp_pat
     path = write_catalogue(tmp_path, rows, {f"{n}.png": image_bytes((n, 7, 9)) for n in range(20)})
     with pytest.raises(CatalogueError, match=r"Name it with --text-column \(Bezeichnung may be one\), or do without"):
         extract(path, tmp_path / "c.h5")
-    found = find(inspect(path, settings=InspectSettings(estimate=False)))
-    assert any("does without. Bezeichnung may be one." in one.text for one in found)
+    findings = list_findings(inspect(path, settings=InspectSettings(estimate=False)))
+    assert any("does without. Bezeichnung may be one." in one.text for one in findings)
 
 
 def test_columns_of_lists_and_objects_are_named_in_one_line(tmp_path, caplog):
@@ -106,7 +108,7 @@ def test_ids_that_a_spreadsheet_cut_are_told(tmp_path):
     with pytest.raises(CatalogueError, match=r"has cut them to 4.00638E\+12: export the column as text\.$"):
         read_catalogue(path, ExtractSettings(modalities=("text",)))
     (finding,) = [
-        one for one in find(inspect(path, settings=InspectSettings(estimate=False))) if "repeated" in one.text
+        one for one in list_findings(inspect(path, settings=InspectSettings(estimate=False))) if "repeated" in one.text
     ]
     assert finding.text.endswith("export the column as text.")
 

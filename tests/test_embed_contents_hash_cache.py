@@ -439,10 +439,10 @@ def test_change_between_the_look_at_a_file_and_its_reading_is_noticed_by_the_nex
     def changed_before(path, *, key=None):
         if path.name == "2.png":
             path.write_bytes(image_bytes("navy", size=(9, 9)))
-        found = read_image(path, key=key)
+        image = read_image(path, key=key)
         if path.name == "2.png":
             path.write_bytes(image_bytes("lime", size=(10, 10)))
-        return found
+        return image
 
     with monkeypatch.context() as patch:
         patch.setattr(embed.extraction.source.content_source, "read_image", changed_before)

@@ -151,8 +151,8 @@ def test_a_cell_that_names_no_picture_file_gets_its_status(root, cell, status):
     "cell", ["../outside.png", "{root}/../outside.png", "outside_link.png", "outside_folder/outside.png"]
 )
 def test_pictures_outside_the_root_are_read_where_that_is_allowed(root, cell):
-    found = locate(cell.format(root=root), root, allow_outside=True)
-    assert found == root.parent / "outside.png"
+    location = locate(cell.format(root=root), root, allow_outside=True)
+    assert location == root.parent / "outside.png"
 
 
 @pytest.mark.parametrize("allow_outside", [False, True])
@@ -319,17 +319,17 @@ def test_transparency_shows_white(mode, colour, options, expected):
 def test_transparency_of_16_bit_grey_shows_white():
     samples = np.array([[0, 30000], [65535, 0]])
     expected = np.array([[255, 117], [255, 255]])  # 30000 / 257 = 116.7; 0 is transparent
-    found = pixels_of(png(samples, colour_type=0, transparent=struct.pack(">H", 0)))
-    assert np.array_equal(found, np.stack([expected] * 3, axis=-1))
+    pixels = pixels_of(png(samples, colour_type=0, transparent=struct.pack(">H", 0)))
+    assert np.array_equal(pixels, np.stack([expected] * 3, axis=-1))
 
 
 def test_transparency_in_gif_and_webp_shows_white():
     image = drawing().convert("RGBA")
     image.putalpha(Image.fromarray(np.uint8(np.mgrid[:32, :48][1] < 24) * 255))
     for kind, options in (("GIF", {}), ("WEBP", {"lossless": True}), ("TIFF", {})):
-        found = pixels_of(saved(image, kind, **options))
-        assert (found[:, 24:] == 255).all(), kind
-        assert (found[4:, :20] < 255).any(axis=-1).all(), kind
+        pixels = pixels_of(saved(image, kind, **options))
+        assert (pixels[:, 24:] == 255).all(), kind
+        assert (pixels[4:, :20] < 255).any(axis=-1).all(), kind
 
 
 @pytest.mark.parametrize(
@@ -565,11 +565,11 @@ def test_a_cut_picture_is_whole_or_none(kind):
     statuses = set()
     for length in [*range(0, len(content), max(len(content) // 40, 1)), *range(len(content) - 16, len(content))]:
         try:
-            found = pixels_of(content[:length])
+            pixels = pixels_of(content[:length])
         except ContentError as error:
             statuses.add(str(error))
         else:
-            assert np.array_equal(found, whole), length
+            assert np.array_equal(pixels, whole), length
             assert length > len(content) - 32
     assert {"not_an_image", "truncated"} == statuses
 

@@ -187,9 +187,9 @@ def reference_vectors(resnet18):
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_pictures_vector_is_that_of_plain_torchvision(name, image_encoder, reference_vectors):
-    found = vectors_of(image_encoder, [PICTURES[name]])
-    assert found.shape == (1, 512)
-    assert_close(found[0], reference_vectors[name], tolerance=1e-4)
+    vectors = vectors_of(image_encoder, [PICTURES[name]])
+    assert vectors.shape == (1, 512)
+    assert_close(vectors[0], reference_vectors[name], tolerance=1e-4)
 
 
 def test_pictures_differ_enough_to_tell_vectors_apart(reference_vectors):
@@ -203,8 +203,8 @@ def test_a_pictures_vector_does_not_depend_on_its_batch(batch_size, image_encode
     names = list(PICTURES)[:7][::-1]
     prepared = [image_encoder.prepare(PICTURES[name]) for name in names]
     batches = [prepared[start : start + batch_size] for start in range(0, len(prepared), batch_size)]
-    found = np.concatenate([image_encoder.encode(batch) for batch in batches])
-    assert_close(found, np.stack([reference_vectors[name] for name in names]), tolerance=1e-5)
+    vectors = np.concatenate([image_encoder.encode(batch) for batch in batches])
+    assert_close(vectors, np.stack([reference_vectors[name] for name in names]), tolerance=1e-5)
 
 
 @pytest.mark.parametrize("name", ["resnet18-own.pth", "old.pt", "own.safetensors"])
@@ -223,9 +223,9 @@ def test_pretrained_vectors_of_other_architectures_are_those_of_plain_torchvisio
     fill_torch_home(trained(architecture).state_dict(), weights.url.rpartition("/")[2])
     reference = without_classifier(get_model(architecture, weights=weights, progress=False).eval())
     contents = [PICTURES["RGB png"]]
-    found = vectors_of(ImageEncoder(architecture), contents)
-    assert found.shape == (1, dim)
-    assert_close(found, plain_vectors(reference, architecture, contents), tolerance=1e-4)
+    vectors = vectors_of(ImageEncoder(architecture), contents)
+    assert vectors.shape == (1, dim)
+    assert_close(vectors, plain_vectors(reference, architecture, contents), tolerance=1e-4)
 
 
 @pytest.mark.parametrize("architecture", ["convnext_tiny", "maxvit_t", "mnasnet0_5", "swin_v2_t", "vit_b_32"])
@@ -244,13 +244,13 @@ def test_weights_for_another_number_of_classes_give_the_same_vectors(tmp_path, r
     state = resnet18.state_dict()
     state["fc.weight"], state["fc.bias"] = torch.zeros(7, 512), torch.zeros(7)
     save_file(state, tmp_path / "seven.safetensors")
-    found = vectors_of(ImageEncoder(weights=str(tmp_path / "seven.safetensors")), [PICTURES["RGB png"]])
-    assert_close(found[0], reference_vectors["RGB png"], tolerance=1e-4)
+    vectors = vectors_of(ImageEncoder(weights=str(tmp_path / "seven.safetensors")), [PICTURES["RGB png"]])
+    assert_close(vectors[0], reference_vectors["RGB png"], tolerance=1e-4)
     for name in ("fc.weight", "fc.bias"):
         del state[name]
     save_file(state, tmp_path / "none.safetensors")
-    found = vectors_of(ImageEncoder(weights=str(tmp_path / "none.safetensors")), [PICTURES["RGB png"]])
-    assert_close(found[0], reference_vectors["RGB png"], tolerance=1e-4)
+    vectors = vectors_of(ImageEncoder(weights=str(tmp_path / "none.safetensors")), [PICTURES["RGB png"]])
+    assert_close(vectors[0], reference_vectors["RGB png"], tolerance=1e-4)
 
 
 # Weights of pictures that cannot be had
@@ -375,9 +375,9 @@ def test_an_architecture_that_ends_in_a_convolution_gives_its_pooled_map(tmp_pat
     transform = get_model_weights("squeezenet1_1").DEFAULT.transforms()
     expected = model.features(transform(plain_rgb(PICTURES["RGB png"]))[None]).mean((2, 3)).numpy()
     encoder = ImageEncoder("squeezenet1_1", weights=str(tmp_path / "own.safetensors"))
-    found = vectors_of(encoder, [PICTURES["RGB png"]])
-    assert found.shape == (1, 512)
-    assert_close(found, expected, tolerance=1e-4)
+    vectors = vectors_of(encoder, [PICTURES["RGB png"]])
+    assert vectors.shape == (1, 512)
+    assert_close(vectors, expected, tolerance=1e-4)
 
 
 # Texts, and what plain transformers makes of them
@@ -464,9 +464,9 @@ def test_a_texts_vector_does_not_depend_on_its_batch(pooling, batch_size, text_f
     encoder = TextEncoder(str(text_folder), pooling=pooling)
     prepared = [encoder.prepare(text) for text in reversed(TEXTS)]
     batches = [prepared[start : start + batch_size] for start in range(0, len(prepared), batch_size)]
-    found = np.concatenate([encoder.encode(batch) for batch in batches])[::-1]
+    vectors = np.concatenate([encoder.encode(batch) for batch in batches])[::-1]
     alone = np.concatenate([encoder.encode([ids]) for ids in prepared])[::-1]
-    assert_close(found, alone, tolerance=1e-5)
+    assert_close(vectors, alone, tolerance=1e-5)
 
 
 def test_texts_are_prepared_the_same_by_many_threads(text_folder):
@@ -941,8 +941,8 @@ def test_a_download_of_image_weights_is_checked_and_kept(server, monkeypatch, we
     assert "invalid hash value" in message_of_failed_download()
     server.answer = answer(content)
     for _ in range(2):
-        found = vectors_of(ImageEncoder(), [PICTURES["RGB png"]])[0]
-        assert_close(found, reference_vectors["RGB png"], tolerance=1e-4)
+        vectors = vectors_of(ImageEncoder(), [PICTURES["RGB png"]])[0]
+        assert_close(vectors, reference_vectors["RGB png"], tolerance=1e-4)
     assert len(server.paths) == 2
 
 
@@ -988,24 +988,24 @@ except WeightsError as error:
 def test_pretrained_text_weights_are_taken_from_hf_home(environment, text_folder):
     """Port 9 discards: where the cache has all, the hub need not even be there."""
     snapshot = hub_snapshot(Path(os.environ["HF_HOME"]), text_folder)
-    found, error = found_on_hub("org/tiny", **environment)
-    assert (found, error) == (str(snapshot), "")
-    assert TextEncoder(found).spec == TextEncoder(str(text_folder)).spec
+    folder, error = found_on_hub("org/tiny", **environment)
+    assert (folder, error) == (str(snapshot), "")
+    assert TextEncoder(folder).spec == TextEncoder(str(text_folder)).spec
 
 
 @pytest.mark.parametrize("missing", [["model.safetensors"], ["config.json"], ["tokenizer.json", "vocab.txt"]])
 def test_a_snapshot_that_lacks_files_is_not_taken_for_a_whole_one(missing, text_folder):
     """A program that asked for the model alone leaves a snapshot without its tokenizer."""
     hub_snapshot(Path(os.environ["HF_HOME"]), text_folder, without=missing)
-    found, error = found_on_hub("org/tiny", HF_HUB_OFFLINE="1")
-    assert found == ""
+    folder, error = found_on_hub("org/tiny", HF_HUB_OFFLINE="1")
+    assert folder == ""
     assert error.startswith("WeightsError: ")
 
 
 def test_pretrained_text_weights_without_network_name_the_ways_out():
     for environment in ({"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}):
-        found, error = found_on_hub("org/tiny", **environment)
-        assert found == ""
+        folder, error = found_on_hub("org/tiny", **environment)
+        assert folder == ""
         assert error.startswith("WeightsError: ")
         assert_names_the_ways_out(error, folder=Path(os.environ["HF_HOME"]) / "hub", modality="text")
 
@@ -1013,8 +1013,8 @@ def test_pretrained_text_weights_without_network_name_the_ways_out():
 @pytest.mark.parametrize("content", ANSWERS.values(), ids=ANSWERS)
 def test_a_download_of_text_weights_that_fails_names_the_ways_out(content, server):
     server.answer = content
-    found, error = found_on_hub("org/tiny", HF_ENDPOINT=server.url)
-    assert found == ""
+    folder, error = found_on_hub("org/tiny", HF_ENDPOINT=server.url)
+    assert folder == ""
     assert error.startswith("WeightsError: ")
     assert_names_the_ways_out(error, folder=Path(os.environ["HF_HOME"]) / "hub", modality="text")
     assert server.paths
@@ -1041,11 +1041,11 @@ def test_a_download_of_text_weights_takes_what_is_read_and_no_pickle_or_code(ser
             for name, content in files.items()
         },
     }
-    found, error = found_on_hub("org/tiny", HF_ENDPOINT=server.url, HF_HUB_DISABLE_XET="1")
-    assert Path(found).name == revision, error
-    assert sorted(path.name for path in Path(found).iterdir()) == sorted(path.name for path in text_folder.iterdir())
+    snapshot, error = found_on_hub("org/tiny", HF_ENDPOINT=server.url, HF_HUB_DISABLE_XET="1")
+    assert Path(snapshot).name == revision, error
+    assert sorted(path.name for path in Path(snapshot).iterdir()) == sorted(path.name for path in text_folder.iterdir())
     assert not [path for path in server.paths if "pytorch_model.bin" in path or "modeling_own.py" in path]
-    assert TextEncoder(found).spec == TextEncoder(str(text_folder)).spec
+    assert TextEncoder(snapshot).spec == TextEncoder(str(text_folder)).spec
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "org/", "no such folder", "org/tiny.safetensors/config.json"])

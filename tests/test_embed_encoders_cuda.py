@@ -29,18 +29,18 @@ def encoded(encoder, contents):
 def test_pictures_have_the_vectors_that_they_have_on_the_cpu(precision, least):
     contents = list(PICTURES.values())[:6]
     expected = encoded(ImageEncoder(weights="random"), contents)
-    found = encoded(ImageEncoder(weights="random", device="cuda", precision=precision), contents)
-    assert cosines(found, expected).min() >= least
+    output = encoded(ImageEncoder(weights="random", device="cuda", precision=precision), contents)
+    assert cosines(output, expected).min() >= least
     if precision == "fp32":
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+        np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(("precision", "least"), [("fp32", 0.999999), ("bf16", 0.999), ("fp16", 0.999)])
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_texts_have_the_vectors_that_they_have_on_the_cpu(pooling, precision, least):
     expected = encoded(TextEncoder(weights="random", pooling=pooling), TEXTS)
-    found = encoded(TextEncoder(weights="random", pooling=pooling, device="cuda", precision=precision), TEXTS)
-    assert cosines(found, expected).min() >= least
+    output = encoded(TextEncoder(weights="random", pooling=pooling, device="cuda", precision=precision), TEXTS)
+    assert cosines(output, expected).min() >= least
 
 
 def test_an_extraction_on_cuda_goes_on_with_what_the_cpu_began(tmp_path):

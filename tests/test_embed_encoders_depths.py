@@ -39,26 +39,26 @@ def test_a_text_encoder_gives_the_pooled_states_of_its_blocks(models, pooling):
     """As transformers gives them; the last ones are bit for bit those without depths."""
     whole = TextEncoder(str(models["bert"]), pooling=pooling, layers=2)
     alone = TextEncoder(str(models["bert"]), pooling=pooling)
-    found = encoded(whole, TEXTS)
+    output = encoded(whole, TEXTS)
     assert (whole.spec, whole.name) == (alone.spec, alone.name)
-    np.testing.assert_array_equal(found.vectors, encoded(alone, TEXTS))
+    np.testing.assert_array_equal(output.vectors, encoded(alone, TEXTS))
     for row, text in enumerate(TEXTS):
         ids = torch.tensor([alone.prepare(text)])
         with torch.inference_mode():
             states = alone.checkpoint.load(needs_pooler=lambda _: False)(ids, output_hidden_states=True).hidden_states
         expected = states[1][0].mean(0) if pooling == "mean" else states[1][0, 0]
-        np.testing.assert_allclose(found.beside["1"][row], expected, atol=1e-5)
+        np.testing.assert_allclose(output.beside["1"][row], expected, atol=1e-5)
 
 
 def test_a_vision_transformer_gives_the_class_tokens_of_its_blocks(models):
     whole, alone = (VisionEncoder(str(models["vit"]), layers=layers) for layers in (2, 1))
-    found = encoded(whole, PICTURES)
-    np.testing.assert_array_equal(found.vectors, encoded(alone, PICTURES))
+    output = encoded(whole, PICTURES)
+    np.testing.assert_array_equal(output.vectors, encoded(alone, PICTURES))
     pixels = torch.stack([alone.prepare(picture)["pixel_values"] for picture in PICTURES])
     inputs = alone.processor.finish({"pixel_values": pixels}, torch.float32)
     with torch.inference_mode():
         states = alone.model(**inputs, output_hidden_states=True).hidden_states[1]
-    np.testing.assert_allclose(found.beside["1"], states[:, 0], atol=1e-5)
+    np.testing.assert_allclose(output.beside["1"], states[:, 0], atol=1e-5)
 
 
 def test_a_resnet_gives_the_means_of_its_stages_maps():
@@ -146,9 +146,9 @@ def test_a_pass_over_several_depths_is_one(models, tmp_path, monkeypatch):
     assert sum(calls) == len(TEXTS)
     with Cache(tmp_path / "c.h5") as cache:
         together = {name: cache.matrix("text", name) for name in ("bert", "bert.1")}
-    found = encoded(TextEncoder(str(models["bert"]), layers=2), TEXTS)
-    np.testing.assert_allclose(together["bert"], found.vectors, atol=1e-5)
-    np.testing.assert_allclose(together["bert.1"], found.beside["1"], atol=1e-5)
+    output = encoded(TextEncoder(str(models["bert"]), layers=2), TEXTS)
+    np.testing.assert_allclose(together["bert"], output.vectors, atol=1e-5)
+    np.testing.assert_allclose(together["bert.1"], output.beside["1"], atol=1e-5)
 
 
 def test_raw_texts_go_through_the_network_once_for_all_depths(shop, monkeypatch):

@@ -135,11 +135,11 @@ def test_what_cuda_computes_is_waited_for_asleep(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"the stream of {device}")
     values = torch.arange(12, dtype=torch.float32).reshape(3, 4)
-    found = to_host(values.T.as_subclass(OnCuda))
+    copied = to_host(values.T.as_subclass(OnCuda))
     assert done == ["recorded on the stream of cuda:1, self.blocking=True", "waited"]
-    assert type(found) is torch.Tensor
-    assert torch.equal(found, values.T)
-    assert found.data_ptr() != pinned[0].data_ptr()
+    assert type(copied) is torch.Tensor
+    assert torch.equal(copied, values.T)
+    assert copied.data_ptr() != pinned[0].data_ptr()
 
 
 def test_on_the_processor_nothing_is_copied():

@@ -169,8 +169,8 @@ def test_pictures_are_prepared_and_encoded_the_same_by_many_threads(kind, folder
     expected = vectors_of(VisionEncoder(folders(kind)), CONTENTS)
     encoder = VisionEncoder(folders(kind))
     with ThreadPoolExecutor(8) as pool:
-        found = np.concatenate(list(pool.map(lambda content: vectors_of(encoder, [content]), contents)))
-    assert_close(found, np.tile(expected, (5, 1)), tolerance=1e-5)
+        vectors = np.concatenate(list(pool.map(lambda content: vectors_of(encoder, [content]), contents)))
+    assert_close(vectors, np.tile(expected, (5, 1)), tolerance=1e-5)
 
 
 # Texts of models with two towers
@@ -355,14 +355,14 @@ def test_a_spec_does_not_change_with_place_device_name_or_unused_files(spoilt, f
 def test_a_vision_model_on_the_hub_is_taken_from_hf_home_whole(folders):
     snapshot = hub_snapshot(Path(os.environ["HF_HOME"]), Path(folders("vit")))
     assert found_on_hub("org/tiny", modality="image", HF_HUB_OFFLINE="1") == (str(snapshot), "")
-    found, error = found_on_hub("org/tiny", modality="text", HF_HUB_OFFLINE="1")
-    assert found == ""
+    folder, error = found_on_hub("org/tiny", modality="text", HF_HUB_OFFLINE="1")
+    assert folder == ""
     assert error.startswith("WeightsError: ")
 
 
 def test_a_vision_model_that_cannot_be_downloaded_names_the_ways_out():
-    found, error = found_on_hub("org/tiny", modality="image", HF_HUB_OFFLINE="1")
-    assert found == ""
+    folder, error = found_on_hub("org/tiny", modality="image", HF_HUB_OFFLINE="1")
+    assert folder == ""
     assert error.startswith("WeightsError: The image encoder org/tiny could not be downloaded")
     assert str(Path(os.environ["HF_HOME"]) / "hub") in error
     assert "--image-encoder FOLDER" in error

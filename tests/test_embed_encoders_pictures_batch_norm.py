@@ -36,11 +36,11 @@ def test_the_numbers_are_those_of_torchs_experimental_fusion(architecture, n_lef
     with torch.inference_mode():
         plain, expected = model(picture), fuse(model)(picture)
         fused = fuse_batch_norm(model)
-        found = fused(picture)
-    assert torch.equal(found, expected)
-    torch.testing.assert_close(found, plain, rtol=1e-3, atol=1e-3 * float(plain.abs().max()))
+        output = fused(picture)
+    assert torch.equal(output, expected)
+    torch.testing.assert_close(output, plain, rtol=1e-3, atol=1e-3 * float(plain.abs().max()))
     assert len(norms_of(fused)) == n_left
-    assert not torch.equal(found, plain)  # so that it matters which of the two is computed
+    assert not torch.equal(output, plain)  # so that it matters which of the two is computed
 
 
 class Forked(nn.Module):
@@ -52,8 +52,8 @@ class Forked(nn.Module):
         nn.init.normal_(self.norm.bias)
 
     def forward(self, pictures):
-        found = self.convolution(pictures)
-        return found + self.norm(found)
+        output = self.convolution(pictures)
+        return output + self.norm(output)
 
 
 class Unmoved(nn.Module):

@@ -31,16 +31,16 @@ def encoders():
 
 
 def test_the_estimate_is_what_the_extraction_then_writes(catalogue, tmp_path):
-    found = estimate(catalogue, tmp_path / "c.h5", settings=ExtractSettings(batch_size=4), encoders=encoders())
+    costs = estimate(catalogue, tmp_path / "c.h5", settings=ExtractSettings(batch_size=4), encoders=encoders())
     extract(catalogue, tmp_path / "c.h5", encoders=encoders())
     with Cache(tmp_path / "c.h5") as cache:
-        image, text = found.encoders
+        image, text = costs.encoders
         assert (image.name, image.n_unique, image.n_missing) == ("image/counting", 40, 40)
         assert image.vector_bytes == cache.vectors("image", "counting").nbytes
         assert image.token_bytes == 0
         assert text.token_bytes == pytest.approx(cache.tokens("text", "counting").values.nbytes, rel=0.05)
-    assert found.n_bytes == image.vector_bytes + text.vector_bytes + text.token_bytes
-    assert found.needed_bytes == 2 * found.n_bytes
+    assert costs.n_bytes == image.vector_bytes + text.vector_bytes + text.token_bytes
+    assert costs.needed_bytes == 2 * costs.n_bytes
 
 
 def test_an_estimate_writes_no_vector(catalogue, tmp_path):
@@ -52,17 +52,17 @@ def test_a_long_job_is_judged_by_a_sample(catalogue, tmp_path, monkeypatch):
     monkeypatch.setattr(embed.extraction.estimate, "SAMPLE_S", 0.0)
     image = CountingEncoder("image")
     settings = ExtractSettings(batch_size=2, n_workers=1)
-    (found,) = estimate(catalogue, tmp_path / "c.h5", settings=settings, encoders=[image]).encoders
-    assert found.n_sampled < 40
+    (cost,) = estimate(catalogue, tmp_path / "c.h5", settings=settings, encoders=[image]).encoders
+    assert cost.n_sampled < 40
     assert image.n_encoded < 40
-    assert found.vector_bytes == 40 * 16
-    assert found.encode_s > 0
+    assert cost.vector_bytes == 40 * 16
+    assert cost.encode_s > 0
 
 
 def test_what_is_there_costs_nothing(catalogue, tmp_path):
     extract(catalogue, tmp_path / "c.h5", encoders=encoders())
-    found = estimate(catalogue, tmp_path / "c.h5", encoders=encoders())
-    assert [(one.n_missing, one.vector_bytes, one.encode_s) for one in found.encoders] == [(0, 0, 0.0)] * 2
+    costs = estimate(catalogue, tmp_path / "c.h5", encoders=encoders())
+    assert [(one.n_missing, one.vector_bytes, one.encode_s) for one in costs.encoders] == [(0, 0, 0.0)] * 2
 
 
 def test_a_disk_that_is_too_small_is_found_at_the_first_batch(catalogue, tmp_path, monkeypatch):
@@ -93,12 +93,12 @@ def test_the_estimate_of_long_and_short_texts_is_that_of_all(tmp_path, monkeypat
     rows = [{"id": str(n), "text": f"{n:03} " + "word " * (n % 50)} for n in range(400)]
     catalogue = write_catalogue(tmp_path / "texts", rows)
     settings = ExtractSettings(batch_size=16, n_workers=1, modalities=("text",))
-    found = estimate(catalogue, tmp_path / "c.h5", settings=settings, encoders=[Spelling("text")])
+    costs = estimate(catalogue, tmp_path / "c.h5", settings=settings, encoders=[Spelling("text")])
     extract(catalogue, tmp_path / "c.h5", settings=settings, encoders=[Spelling("text")])
     with Cache(tmp_path / "c.h5") as cache:
         whole = cache.tokens("text", "counting").values.nbytes
-    assert found.encoders[0].n_sampled < 200
-    assert found.encoders[0].token_bytes == pytest.approx(whole, rel=0.5)
+    assert costs.encoders[0].n_sampled < 200
+    assert costs.encoders[0].token_bytes == pytest.approx(whole, rel=0.5)
 
 
 def test_the_old_cache_counts_as_it_is_written_once_more(catalogue, tmp_path):
@@ -112,8 +112,8 @@ def test_pictures_that_cannot_be_read_cost_no_bytes(catalogue, tmp_path):
     for n in range(0, 40, 2):
         (catalogue.parent / "images" / f"{n}.png").write_text(f"no picture {n}")
     image = CountingEncoder("image", dim=8)
-    (found,) = estimate(catalogue, tmp_path / "c.h5", encoders=[image]).encoders
-    assert (found.n_missing, found.vector_bytes) == (40, 20 * 8 * 4)
+    (cost,) = estimate(catalogue, tmp_path / "c.h5", encoders=[image]).encoders
+    assert (cost.n_missing, cost.vector_bytes) == (40, 20 * 8 * 4)
 
 
 def test_auto_goes_on_in_the_precision_that_the_cache_has(catalogue, tmp_path):

@@ -61,14 +61,14 @@ def test_each_of_several_encoders_is_as_if_it_were_alone(folders):
         text_encoder=f"{folders['clip']},bert-base-uncased", text_weights="pretrained,random", pooling="cls,mean",
         max_length=20, precision="fp32", device="cpu",
     )  # fmt: skip
-    found = make_encoders(settings)
+    made_encoders = make_encoders(settings)
     alone = [
         ImageEncoder(weights="random", name="first"),
         VisionEncoder(folders["vit"], weights="random", name="second"),
         TextEncoder(folders["clip"], max_length=20),
         TextEncoder(weights="random", pooling="mean", max_length=20),
     ]
-    assert [(type(encoder), encoder.name, encoder.spec) for encoder in found] == [
+    assert [(type(encoder), encoder.name, encoder.spec) for encoder in made_encoders] == [
         (type(encoder), encoder.name, encoder.spec) for encoder in alone
     ]
 
@@ -125,8 +125,9 @@ def test_a_folder_of_an_architectures_name_needs_a_path(folders, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     kinds = {"resnet18": ImageEncoder, "./resnet18": VisionEncoder, str(tmp_path / "resnet18"): VisionEncoder}
     for name, kind in kinds.items():
-        (found,) = make_encoders(ExtractSettings(modalities=("image",), image_encoder=name, image_weights="random"))
-        assert type(found) is kind
+        settings = ExtractSettings(modalities=("image",), image_encoder=name, image_weights="random")
+        (encoder,) = make_encoders(settings)
+        assert type(encoder) is kind
 
 
 class Colours:

@@ -9,8 +9,8 @@ from embed.extraction.thread_map import completed
 
 @pytest.mark.parametrize(("n_workers", "n_ahead"), [(1, 1), (1, 5), (3, 3), (8, 100)])
 def test_every_item_is_worked_on_once(n_workers, n_ahead):
-    found = list(completed(lambda n: n * n, range(50), n_workers=n_workers, n_ahead=n_ahead))
-    assert sorted(found) == [n * n for n in range(50)]
+    results = list(completed(lambda n: n * n, range(50), n_workers=n_workers, n_ahead=n_ahead))
+    assert sorted(results) == [n * n for n in range(50)]
 
 
 def test_no_more_items_are_begun_than_may_wait():

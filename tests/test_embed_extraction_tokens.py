@@ -28,7 +28,7 @@ def encoded(encoder, contents):
 @torch.inference_mode()
 def test_the_cells_of_the_map_are_the_networks_last_convolutional_states(pictures):
     encoder = ImageEncoder(weights="random", tokens="all")
-    found = encoded(encoder, pictures)
+    output = encoded(encoder, pictures)
     with seeded(0):
         model = resnet18().eval()
     states = {}
@@ -36,15 +36,15 @@ def test_the_cells_of_the_map_are_the_networks_last_convolutional_states(picture
     pixels = torch.stack([encoder.prepare(content) for content in pictures])
     model(encoder.preprocess.normalise(pixels, torch.float32))
     for number, tokens in enumerate(states["map"].flatten(2).transpose(1, 2)):  # (49, 512)
-        np.testing.assert_allclose(found.tokens[number], tokens, rtol=2e-3, atol=2e-4)
+        np.testing.assert_allclose(output.tokens[number], tokens, rtol=2e-3, atol=2e-4)
 
 
 def test_the_mean_of_the_cells_is_the_vector(pictures):
-    found = encoded(ImageEncoder(weights="random", tokens="all"), pictures)
-    assert found.vectors.shape == (3, 512)
-    assert found.tokens.counts.tolist() == [49] * 3
-    for number, vector in enumerate(found.vectors):
-        mean = found.tokens[number].astype(np.float32).mean(axis=0)
+    output = encoded(ImageEncoder(weights="random", tokens="all"), pictures)
+    assert output.vectors.shape == (3, 512)
+    assert output.tokens.counts.tolist() == [49] * 3
+    for number, vector in enumerate(output.vectors):
+        mean = output.tokens[number].astype(np.float32).mean(axis=0)
         np.testing.assert_allclose(mean, vector, rtol=2e-3, atol=1e-3 * np.abs(vector).max())
 
 
@@ -102,17 +102,17 @@ def test_another_word_for_tokens_is_a_named_error(tokens):
 def test_a_texts_tokens_are_the_models_last_hidden_states(pooling, tmp_path):
     text_folder = write_folder(tmp_path / "tiny")
     encoder = TextEncoder(str(text_folder), pooling=pooling, keep_tokens=True)
-    found = encoded(encoder, TEXTS)
+    output = encoded(encoder, TEXTS)
     plain = encoded(TextEncoder(str(text_folder), pooling=pooling), TEXTS)
-    np.testing.assert_allclose(found.vectors, plain, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(output.vectors, plain, rtol=1e-4, atol=1e-5)
     tokenizer = transformers.AutoTokenizer.from_pretrained(text_folder)
     model = transformers.AutoModel.from_pretrained(text_folder).eval()
     for number, text in enumerate(TEXTS):
         inputs = tokenizer(" ".join(text.split()), truncation=True, max_length=32, return_tensors="pt")
         states = model(**inputs).last_hidden_state[0]  # (L, D)
-        np.testing.assert_allclose(found.tokens[number], states, rtol=2e-3, atol=2e-3)
-        pooled = found.tokens[number][0] if pooling == "cls" else found.tokens[number].astype(np.float32).mean(0)
-        np.testing.assert_allclose(pooled, found.vectors[number], rtol=2e-3, atol=2e-3)
+        np.testing.assert_allclose(output.tokens[number], states, rtol=2e-3, atol=2e-3)
+        pooled = output.tokens[number][0] if pooling == "cls" else output.tokens[number].astype(np.float32).mean(0)
+        np.testing.assert_allclose(pooled, output.vectors[number], rtol=2e-3, atol=2e-3)
 
 
 def test_vectors_with_and_without_tokens_stand_side_by_side(tmp_path):

@@ -23,7 +23,7 @@ from embed import CatalogueError, InspectSettings, SettingError, WeightsError, i
 from embed.commands.inspect import inspect as command
 from embed.extraction.estimate import EncoderEstimate, Estimate
 from embed.inspection.page import write_page
-from embed.inspection.recommendations import Finding, find
+from embed.inspection.recommendations import Finding, list_findings
 from embed.inspection.summary import render_summary
 from embed.inspection.terminal import printable, render_text
 from embed.settings import ExtractSettings
@@ -61,32 +61,32 @@ def kinds(inspection):
 
 
 def sentences(inspection):
-    return [finding.text for finding in find(inspection)]
+    return [finding.text for finding in list_findings(inspection)]
 
 
 def test_a_catalogue_is_described(shop):
-    found = inspect(shop, settings=QUICK)
-    assert found.n_rows == 240
-    assert found.roles == {"id": "id", "image": "image", "text": "title", "label": "category"}
-    assert kinds(found) == {
+    inspection = inspect(shop, settings=QUICK)
+    assert inspection.n_rows == 240
+    assert inspection.roles == {"id": "id", "image": "image", "text": "title", "label": "category"}
+    assert kinds(inspection) == {
         "id": "id", "image": "picture", "title": "text", "category": "categorical", "article": "categorical",
         "world": "categorical", "colour": "categorical",
     }  # fmt: skip
-    assert found.label.classes == [("boot", 60), ("clog", 60), ("pump", 60), ("sandal", 60)]
-    assert (found.pictures.repeats.n_distinct, found.pictures.repeats.n_surplus) == (30, 210)
-    assert found.pictures.sizes == [(20, 30, 120), (21, 30, 120)]
-    assert found.text.repeats.n_rows == 240
-    assert found.cost is None
-    assert [product.label for product in found.products] == [shoe for shoe in sorted(SHOES) for _ in range(6)]
+    assert inspection.label.classes == [("boot", 60), ("clog", 60), ("pump", 60), ("sandal", 60)]
+    assert (inspection.pictures.repeats.n_distinct, inspection.pictures.repeats.n_surplus) == (30, 210)
+    assert inspection.pictures.sizes == [(20, 30, 120), (21, 30, 120)]
+    assert inspection.text.repeats.n_rows == 240
+    assert inspection.cost is None
+    assert [product.label for product in inspection.products] == [shoe for shoe in sorted(SHOES) for _ in range(6)]
 
 
 def test_columns_that_give_the_label_away_and_its_parents_are_named(shop):
-    found = inspect(shop, settings=QUICK)
-    assert {one.column: (one.is_leak, one.follows) for one in found.associations} == {
+    inspection = inspect(shop, settings=QUICK)
+    assert {one.column: (one.is_leak, one.follows) for one in inspection.associations} == {
         "article": (True, False), "world": (False, True), "colour": (False, False)
     }  # fmt: skip
-    assert any(text.startswith("article gives category away") for text in sentences(found))
-    assert any(text.startswith("world follows from category") for text in sentences(found))
+    assert any(text.startswith("article gives category away") for text in sentences(inspection))
+    assert any(text.startswith("world follows from category") for text in sentences(inspection))
 
 
 def test_columns_of_products_and_near_copies_of_the_label_are_named(tmp_path):
@@ -100,8 +100,8 @@ def test_columns_of_products_and_near_copies_of_the_label_are_named(tmp_path):
             "lock": f"{(label + key) % 3}", "noise": f"{draw(3)}", "code": f"{draw(300)}",
         })  # fmt: skip
     catalogue = write_catalogue(tmp_path / "shop", rows)
-    found = inspect(catalogue, settings=QUICK)
-    named = sentences(found)
+    inspection = inspect(catalogue, settings=QUICK)
+    named = sentences(inspection)
     assert (
         "handle: 150 values over 600 rows, each of one category: products of one handle are alike; pass "
         "--group-column handle to heads-train."
@@ -110,10 +110,10 @@ def test_columns_of_products_and_near_copies_of_the_label_are_named(tmp_path):
     assert f"shelf tells category in 97 % of the rows, {words}" in named
     assert f"key and lock together tell category in 100 % of the rows, {words}" in named
     assert not [text for text in named if "noise" in text or "code" in text]
-    values = found.to_dict()
+    values = inspection.to_dict()
     assert [one["column"] for one in values["group_columns"]] == ["handle"]
     assert [one["columns"] for one in values["near_leaks"]] == [("shelf",), ("key", "lock")]
-    assert "pass --group-column handle" in render_summary(found).replace("\n  ", " ")
+    assert "pass --group-column handle" in render_summary(inspection).replace("\n  ", " ")
     without = inspect(catalogue, settings=replace(QUICK, extract=ExtractSettings(where="category == 'c0'")))
     assert [one.column for one in without.group_columns] == ["handle"]  # by its name, where no label can tell
 
@@ -122,10 +122,10 @@ def test_columns_of_too_many_values_are_said_to_be_left_out(shop, monkeypatch):
     monkeypatch.setattr(
         "embed.inspection.association.MOST_PAIRS", 17
     )  # article has 8 pairs with the label, colour 12, world 4
-    found = inspect(shop, settings=QUICK)
-    assert found.not_compared == ["colour"]
-    assert {one.column for one in found.associations} == {"article", "world"}
-    assert "Too many values to hold against the label: colour." in render_text(found)
+    inspection = inspect(shop, settings=QUICK)
+    assert inspection.not_compared == ["colour"]
+    assert {one.column for one in inspection.associations} == {"article", "world"}
+    assert "Too many values to hold against the label: colour." in render_text(inspection)
 
 
 def test_batches_make_no_difference(shop, monkeypatch):
@@ -159,12 +159,12 @@ def test_every_format_is_looked_at_with_its_pictures(name, tmp_path, monkeypatch
     rows = [
         {"id": f"{n:03}", "image": f"images/{n}.png", "text": f"shoe {n}", "label": SHOES[n % 4]} for n in range(24)
     ]
-    found = inspect(WRITERS[name](tmp_path, rows, pictures), settings=InspectSettings(estimate=False, deep=True))
-    assert found.pictures.statuses == {"ok": 24}
-    assert found.pictures.sizes == [(20, 30, 12), (21, 30, 12)]
-    assert found.pictures.repeats.n_distinct == 6
-    assert sorted(found.label.classes) == [(shoe, 6) for shoe in sorted(SHOES)]
-    page = write_page(found, tmp_path / "page.html").read_text(encoding="utf-8")
+    inspection = inspect(WRITERS[name](tmp_path, rows, pictures), settings=InspectSettings(estimate=False, deep=True))
+    assert inspection.pictures.statuses == {"ok": 24}
+    assert inspection.pictures.sizes == [(20, 30, 12), (21, 30, 12)]
+    assert inspection.pictures.repeats.n_distinct == 6
+    assert sorted(inspection.label.classes) == [(shoe, 6) for shoe in sorted(SHOES)]
+    page = write_page(inspection, tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count("data:image/jpeg") == 24
 
 
@@ -172,8 +172,8 @@ def test_the_cost_of_pictures_inside_a_shard_is_measured(tmp_path):
     pictures = {f"images/{n}.png": image_bytes((n, 0, 0)) for n in range(6)}
     rows = [{"id": f"{n}", "image": f"images/{n}.png", "text": f"shoe {n}", "label": "shoe"} for n in range(6)]
     extract = ExtractSettings(modalities=("image",), device="cpu")
-    found = inspect(WRITERS["shards"](tmp_path, rows, pictures), settings=InspectSettings(extract=extract))
-    assert [(one.name, one.n_contents) for one in found.cost.encoders] == [("image/resnet18", 6)]
+    inspection = inspect(WRITERS["shards"](tmp_path, rows, pictures), settings=InspectSettings(extract=extract))
+    assert [(one.name, one.n_contents) for one in inspection.cost.encoders] == [("image/resnet18", 6)]
 
 
 def test_the_same_seed_draws_the_same_products(shop):
@@ -190,25 +190,25 @@ def test_repeated_ids_are_shown_and_not_refused(tmp_path, monkeypatch):
     rows[5]["id"] = rows[9]["id"] = rows[1]["id"]
     rows[8]["id"] = rows[4]["id"]
     rows[7] = {**rows[3], "id": "own"}
-    found = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
-    assert [(one.example, one.n_rows, one.row) for one in found.repeated_ids.largest] == [
+    inspection = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
+    assert [(one.example, one.n_rows, one.row) for one in inspection.repeated_ids.largest] == [
         ("0001", 3, 1),
         ("0004", 2, 4),
     ]
-    assert [(one.example, one.row) for one in found.text.repeats.largest] == [(rows[3]["title"], 3)]
-    assert (found.repeated_rows.n_surplus, found.repeated_rows.largest[0].row) == (1, 3)
+    assert [(one.example, one.row) for one in inspection.text.repeats.largest] == [(rows[3]["title"], 3)]
+    assert (inspection.repeated_rows.n_surplus, inspection.repeated_rows.largest[0].row) == (1, 3)
     assert "3 repeated ids ('0001' 3 times, '0004' 2 times): extraction refuses such a catalogue." in " ".join(
-        sentences(found)
+        sentences(inspection)
     )
 
 
 def test_pictures_that_are_not_there_are_counted_and_named(tmp_path):
     path = draw_catalogue(tmp_path, n_products=400)
-    found = inspect(path, settings=InspectSettings(estimate=False, deep=True))
-    statuses = dict(found.pictures.statuses)
+    inspection = inspect(path, settings=InspectSettings(estimate=False, deep=True))
+    statuses = dict(inspection.pictures.statuses)
     assert statuses == {"ok": 391, "empty": 2, "missing": 2, "not_an_image": 3, "truncated": 2}
-    assert {one.status for one in found.pictures.bad} == {"empty", "missing", "not_an_image", "truncated"}
-    text = render_text(found)
+    assert {one.status for one in inspection.pictures.bad} == {"empty", "missing", "not_an_image", "truncated"}
+    text = render_text(inspection)
     assert "9 of 400 pictures would get no vector: 2 empty, 2 missing, 3 not_an_image, 2 truncated." in " ".join(
         text.split()
     )
@@ -216,21 +216,21 @@ def test_pictures_that_are_not_there_are_counted_and_named(tmp_path):
 
 
 def test_no_picture_at_all_is_no_error(tmp_path):
-    found = inspect(write_catalogue(tmp_path, shop_rows(5)), settings=QUICK)
-    assert found.pictures.statuses == {"missing": 5}
-    assert any("--image-root" in text for text in sentences(found))
-    assert "missing: 'images/0.png' of 0000" in render_text(found)
+    inspection = inspect(write_catalogue(tmp_path, shop_rows(5)), settings=QUICK)
+    assert inspection.pictures.statuses == {"missing": 5}
+    assert any("--image-root" in text for text in sentences(inspection))
+    assert "missing: 'images/0.png' of 0000" in render_text(inspection)
 
 
 def test_pictures_of_a_large_catalogue_are_sampled_and_it_is_said(shop):
-    found = inspect(shop, settings=InspectSettings(estimate=False, most_pictures=50))
-    assert (found.pictures.n_looked_at, found.pictures.n_rows) == (50, 240)
-    assert any("a sample of 50 of 240 rows" in text for text in sentences(found))
+    inspection = inspect(shop, settings=InspectSettings(estimate=False, most_pictures=50))
+    assert (inspection.pictures.n_looked_at, inspection.pictures.n_rows) == (50, 240)
+    assert any("a sample of 50 of 240 rows" in text for text in sentences(inspection))
 
 
 def test_label_that_was_named_is_looked_at_and_must_be_there(shop):
-    found = inspect(shop, settings=InspectSettings(estimate=False, label="colour"))
-    assert found.label.column == "colour"
+    inspection = inspect(shop, settings=InspectSettings(estimate=False, label="colour"))
+    assert inspection.label.column == "colour"
     with pytest.raises(CatalogueError, match=r"--label: expected one of the catalogue's columns \(id, .*'shoes'"):
         inspect(shop, settings=InspectSettings(estimate=False, label="shoes"))
 
@@ -239,16 +239,16 @@ def test_lists_of_a_label_that_is_named_are_read(tmp_path):
     lines = [{"id": n, "text": f"no {n}", "kinds": ["a", f"b{n % 2}"]} for n in range(40)]
     path = tmp_path / "c.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)))
-    found = inspect(path, settings=InspectSettings(label="kinds", estimate=False))
-    assert found.label.classes == [('["a", "b0"]', 20), ('["a", "b1"]', 20)]
+    inspection = inspect(path, settings=InspectSettings(label="kinds", estimate=False))
+    assert inspection.label.classes == [('["a", "b0"]', 20), ('["a", "b1"]', 20)]
 
 
 def test_catalogue_without_usual_names_is_described_with_hints(tmp_path):
-    found = inspect(write_catalogue(tmp_path, [{"a": "1", "b": "x"}, {"a": "2", "b": "x"}]), settings=QUICK)
-    assert (found.roles, found.label, found.text, found.pictures) == ({}, None, None, None)
-    said = " ".join(sentences(found))
+    inspection = inspect(write_catalogue(tmp_path, [{"a": "1", "b": "x"}, {"a": "2", "b": "x"}]), settings=QUICK)
+    assert (inspection.roles, inspection.label, inspection.text, inspection.pictures) == ({}, None, None, None)
+    said = " ".join(sentences(inspection))
     assert all(option in said for option in ("--label", "--image-column", "--text-column"))
-    assert "No label" not in render_text(found)
+    assert "No label" not in render_text(inspection)
 
 
 @pytest.mark.parametrize(
@@ -261,20 +261,22 @@ def test_catalogue_without_usual_names_is_described_with_hints(tmp_path):
 )
 def test_a_label_of_which_training_would_keep_no_two_classes_is_named(tmp_path, labels, words):
     rows = [{"id": str(n), "text": f"thing {n}", "label": label} for n, label in enumerate(labels)]
-    found = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
-    assert [finding.is_bad for finding in find(found) if finding.text.startswith(words)] == [True]
+    inspection = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
+    assert [finding.is_bad for finding in list_findings(inspection) if finding.text.startswith(words)] == [True]
 
 
 def test_numbers_that_are_one_look_alike(tmp_path):
     rows = [{"id": str(n), "text": f"thing {n}", "label": ["1", "1.0", "01", "2"][n % 4]} for n in range(60)]
-    found = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
-    assert any("('01' = '1' = '1.0')" in finding.text for finding in find(found))
+    inspection = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
+    assert any("('01' = '1' = '1.0')" in finding.text for finding in list_findings(inspection))
 
 
 def test_columns_that_may_be_the_label_are_named(tmp_path):
     rows = [{"id": str(n), "text": f"thing {n}", "Warengruppe": ["mug", "rug"][n % 2]} for n in range(40)]
-    found = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
-    assert any("--label names the label. Warengruppe may be one." in finding.text for finding in find(found))
+    inspection = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
+    assert any(
+        "--label names the label. Warengruppe may be one." in finding.text for finding in list_findings(inspection)
+    )
 
 
 @pytest.mark.parametrize(
@@ -291,16 +293,18 @@ def test_labels_that_are_paths_are_told_with_the_option_that_takes_a_level(tmp_p
 def test_rows_without_a_picture_are_told_where_they_are_many(tmp_path):
     rows = [{"id": str(n), "image": "" if n < 5 else f"{n}.png", "text": "" if n == 0 else "a"} for n in range(20)]
     images = {f"{n}.png": image_bytes((n, 7, 9)) for n in range(5, 20)}
-    texts = [finding.text for finding in find(inspect(write_catalogue(tmp_path, rows, images), settings=QUICK))]
+    texts = [
+        finding.text for finding in list_findings(inspect(write_catalogue(tmp_path, rows, images), settings=QUICK))
+    ]
     assert any(text.startswith("5 of 20 rows name no picture") for text in texts)
     assert not any("no text" in text for text in texts)
 
 
 def test_label_of_too_many_values_is_said_to_be_none(shop, monkeypatch):
     monkeypatch.setattr("embed.inspection.column_profile.MOST_DISTINCT", 100)
-    found = inspect(shop, settings=InspectSettings(estimate=False, label="title"))
-    assert found.label is None
-    assert any(text.startswith("title has more than") for text in sentences(found))
+    inspection = inspect(shop, settings=InspectSettings(estimate=False, label="title"))
+    assert inspection.label is None
+    assert any(text.startswith("title has more than") for text in sentences(inspection))
 
 
 @pytest.mark.parametrize("content", ["id,image\n", ""])
@@ -339,12 +343,12 @@ def estimated(monkeypatch):
 
 
 def test_cost_is_that_of_all_unique_contents(shop, estimated):
-    found = inspect(shop).cost
-    assert [(one.name, one.n_contents, one.vector_bytes) for one in found.encoders] == [
+    cost = inspect(shop).cost
+    assert [(one.name, one.n_contents, one.vector_bytes) for one in cost.encoders] == [
         ("image/some", 30, 30 * 512 * 4), ("text/some", 240, 240 * 512 * 4)
     ]  # fmt: skip
-    assert found.encode_s == pytest.approx(270 * 0.002)
-    assert found.n_bytes == 270 * 512 * 4
+    assert cost.encode_s == pytest.approx(270 * 0.002)
+    assert cost.n_bytes == 270 * 512 * 4
     _, settings = estimated[0]
     assert (settings.image_weights, settings.text_weights) == ("random", "random")  # nothing is downloaded
 
@@ -361,27 +365,27 @@ def test_cost_that_cannot_be_measured_says_why(shop, monkeypatch):
         raise WeightsError("there is no such architecture")
 
     monkeypatch.setattr(embed.extraction.extract_catalogue, "estimate", estimate)
-    found = inspect(shop)
-    assert (found.cost.encoders, found.cost.reason) == ([], "there is no such architecture")
-    assert "was not measured: there is no such architecture" in " ".join(render_text(found).split())
+    inspection = inspect(shop)
+    assert (inspection.cost.encoders, inspection.cost.reason) == ([], "there is no such architecture")
+    assert "was not measured: there is no such architecture" in " ".join(render_text(inspection).split())
 
 
 def test_cost_without_contents_needs_no_encoder(tmp_path, monkeypatch):
     monkeypatch.setattr(
         embed.extraction.extract_catalogue, "estimate", lambda *_, **__: pytest.fail("it was asked for")
     )
-    found = inspect(write_catalogue(tmp_path, [{"a": "1"}, {"a": "2"}]))
-    assert found.cost.reason == "there is no content to encode"
+    inspection = inspect(write_catalogue(tmp_path, [{"a": "1"}, {"a": "2"}]))
+    assert inspection.cost.reason == "there is no content to encode"
 
 
 def test_cost_is_measured_with_the_encoders_that_extraction_has(tmp_path):
     path = small_catalogue(tmp_path)
     settings = ExtractSettings(modalities=("image",), image_encoder="squeezenet1_1", device="cpu", precision="fp32")
-    found = inspect(path, settings=InspectSettings(extract=settings)).cost
-    assert [(one.name, one.n_contents, one.vector_bytes) for one in found.encoders] == [
+    cost = inspect(path, settings=InspectSettings(extract=settings)).cost
+    assert [(one.name, one.n_contents, one.vector_bytes) for one in cost.encoders] == [
         ("image/squeezenet1_1", 6, 6 * 512 * 4)
     ]
-    assert found.encode_s > 0
+    assert cost.encode_s > 0
     assert [entry.name for entry in path.parent.iterdir()] != []
     assert not list(path.parent.glob("*.h5*")), "an inspection writes no cache"
 
@@ -413,10 +417,10 @@ def test_the_findings_come_first_and_details_have_the_profiles(shop, monkeypatch
 
 
 def test_of_many_findings_the_bad_ones_are_shown_and_the_others_counted(shop, monkeypatch):
-    found = inspect(shop, settings=QUICK)
+    inspection = inspect(shop, settings=QUICK)
     some = [Finding(f"a finding {n}", is_bad=n < 14) for n in range(20)]
-    monkeypatch.setattr(embed.inspection.summary, "find", lambda _: some)
-    text = render_summary(found)
+    monkeypatch.setattr(embed.inspection.summary, "list_findings", lambda _: some)
+    text = render_summary(inspection)
     assert [f"! a finding {n}" in text for n in range(14)] == [True] * 14
     assert "a finding 14" not in text
     assert "and 6 more that may wait (--details)" in text
@@ -425,10 +429,10 @@ def test_of_many_findings_the_bad_ones_are_shown_and_the_others_counted(shop, mo
 def test_command_writes_no_page_if_told_so_and_prints_json(shop, monkeypatch):
     monkeypatch.chdir(shop.parent)
     done = invoke(command, "--no-estimate", "--no-html", "--json", "--label", "world")
-    found = json.loads(done.stdout)
-    assert found["n_rows"] == 240
-    assert found["label"]["column"] == "world"
-    assert found["columns"][0]["name"] == "id"
+    inspection = json.loads(done.stdout)
+    assert inspection["n_rows"] == 240
+    assert inspection["label"]["column"] == "world"
+    assert inspection["columns"][0]["name"] == "id"
     assert not (shop.parent / "inspect.html").exists()
 
 
@@ -456,10 +460,10 @@ def test_cells_cannot_move_the_terminal_s_cursor(tmp_path):
 
 
 def test_fashion_catalogue_has_the_leaks_that_are_known(fashion):
-    found = inspect(fashion / "styles.csv", settings=InspectSettings(estimate=False, label="masterCategory"))
-    assert {one.column for one in found.associations if one.is_leak} == {"subCategory", "articleType"}
-    assert found.pictures.repeats.n_distinct == 5974
-    assert found.text.repeats.n_distinct == 5363
+    inspection = inspect(fashion / "styles.csv", settings=InspectSettings(estimate=False, label="masterCategory"))
+    assert {one.column for one in inspection.associations if one.is_leak} == {"subCategory", "articleType"}
+    assert inspection.pictures.repeats.n_distinct == 5974
+    assert inspection.text.repeats.n_distinct == 5363
 
 
 LOOK = """

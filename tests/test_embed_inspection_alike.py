@@ -9,7 +9,7 @@ from PIL import Image
 from support import image_bytes, write_catalogue
 
 from embed import ExtractSettings, InspectSettings, inspect
-from embed.inspection.recommendations import find
+from embed.inspection.recommendations import list_findings
 
 
 def look(path, **settings):
@@ -18,7 +18,7 @@ def look(path, **settings):
 
 
 def findings_of(inspection):
-    return " ".join(one.text for one in find(inspection))
+    return " ".join(one.text for one in list_findings(inspection))
 
 
 def test_texts_that_differ_in_case_and_html_are_counted_beside_exact_copies(tmp_path):

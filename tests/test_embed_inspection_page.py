@@ -117,10 +117,10 @@ def test_hostile_cells_fit_a_terminal(hostile):
 
 def test_one_row_of_little_is_enough_for_a_page(tmp_path):
     rows = [{"id": "1", "image": "gone.png", "title": "a", "label": "", "nothing": "NaN"}]
-    found = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
-    assert found.pictures.statuses == {"missing": 1}
-    assert "nothing can be learnt" in " ".join(render_text(found).split())
-    path = write_page(found, tmp_path / "inspect.html")
+    inspection = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
+    assert inspection.pictures.statuses == {"missing": 1}
+    assert "nothing can be learnt" in " ".join(render_text(inspection).split())
+    path = write_page(inspection, tmp_path / "inspect.html")
     with opened(path, width=360) as page:
         assert page.locator(".cards > li").count() == 1
         assert page.locator(".blank").inner_text() == "missing"

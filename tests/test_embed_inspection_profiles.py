@@ -18,7 +18,7 @@ from embed.inspection.cell_kind import kind_of
 from embed.inspection.column_profile import ColumnCounter, is_mojibake
 from embed.inspection.duplicate_counter import Digests
 from embed.inspection.label_profile import profile_label
-from embed.inspection.picture_profile import look_at, profile_pictures
+from embed.inspection.picture_profile import inspect_picture, profile_pictures
 from embed.inspection.sampling import Sample
 from embed.inspection.text_profile import WORDS, TextCounter, find_tokenizer
 
@@ -64,12 +64,12 @@ def test_labels_that_differ_in_blanks_alone_are_one_as_in_training():
 
 def test_cells_are_counted_across_batches():
     cells = ["Men", "men", "Men ", "Men ", "", " ", "Women", "NaN", "Women", "caf\udce9", "cafÃ©", "Men"]
-    found = profile_of(cells, size=5)
-    assert (found.n_rows, found.n_distinct, found.n_empty) == (12, 7, 2)
-    assert (found.n_padded, found.padded_example) == (2, "Men ")
-    assert (found.n_missing_words, found.missing_words) == (1, ["NaN"])
-    assert (found.n_not_unicode, found.n_mojibake, found.mojibake_example) == (1, 1, "cafÃ©")
-    assert found.example == "Men"
+    profile = profile_of(cells, size=5)
+    assert (profile.n_rows, profile.n_distinct, profile.n_empty) == (12, 7, 2)
+    assert (profile.n_padded, profile.padded_example) == (2, "Men ")
+    assert (profile.n_missing_words, profile.missing_words) == (1, ["NaN"])
+    assert (profile.n_not_unicode, profile.n_mojibake, profile.mojibake_example) == (1, 1, "cafÃ©")
+    assert profile.example == "Men"
 
 
 def test_values_that_differ_in_case_or_blanks_alone_stand_together():
@@ -86,10 +86,10 @@ def test_values_beyond_the_limit_are_dropped_and_still_checked(monkeypatch):
     counter.add([f"SKU-{n}" for n in range(31)])
     assert counter.counts is None
     counter.add(["SKU-0 ", "", "caf\udce9"])
-    found = counter.profile("")
-    assert (found.kind, found.is_capped, found.n_distinct) == ("id", True, 30)
-    assert (found.n_padded, found.n_empty, found.n_not_unicode) == (1, 1, 1)
-    assert found.common == []
+    profile = counter.profile("")
+    assert (profile.kind, profile.is_capped, profile.n_distinct) == ("id", True, 30)
+    assert (profile.n_padded, profile.n_empty, profile.n_not_unicode) == (1, 1, 1)
+    assert profile.common == []
 
 
 def test_values_of_too_many_characters_are_dropped(monkeypatch):
@@ -100,8 +100,8 @@ def test_values_of_too_many_characters_are_dropped(monkeypatch):
     assert counter.counts is not None
     counter.add(["c" * 300, "d" * 300])
     assert counter.counts is None
-    found = counter.profile("")
-    assert (found.is_capped, found.n_distinct) == (True, 3)  # there are more: four
+    profile = counter.profile("")
+    assert (profile.is_capped, profile.n_distinct) == (True, 3)  # there are more: four
 
 
 @pytest.mark.parametrize("cell", ["cafÃ©", "â€œquoteâ€\x9d", "\N{REPLACEMENT CHARACTER}", "Ð¿Ñ€Ð¸Ð²ÐµÑ‚"])
@@ -132,19 +132,19 @@ def test_copies_are_those_that_a_plain_count_finds(seed):
     digests = Digests()
     digests.add(drawn[:25])
     digests.add(iter(drawn[25:]))
-    found = digests.repeats(n_largest=100)
+    repeats = digests.repeats(n_largest=100)
     n_rows, n_distinct, n_repeated, largest = plainly_repeated(drawn)
-    assert (found.n_rows, found.n_distinct, found.n_repeated) == (n_rows, n_distinct, n_repeated)
-    assert [(one.n_rows, one.row) for one in found.largest] == largest
-    assert found.n_surplus == n_rows - n_distinct
+    assert (repeats.n_rows, repeats.n_distinct, repeats.n_repeated) == (n_rows, n_distinct, n_repeated)
+    assert [(one.n_rows, one.row) for one in repeats.largest] == largest
+    assert repeats.n_surplus == n_rows - n_distinct
 
 
 @pytest.mark.parametrize("digests", [[], [0], [0, 0, 0], [5]])
 def test_few_rows_have_no_copies(digests):
     collected = Digests()
     collected.add(digests)
-    found = collected.repeats(n_largest=3)
-    assert (found.n_rows, found.n_surplus, found.largest) == (sum(d != 0 for d in digests), 0, [])
+    repeats = collected.repeats(n_largest=3)
+    assert (repeats.n_rows, repeats.n_surplus, repeats.largest) == (sum(d != 0 for d in digests), 0, [])
 
 
 # Samples
@@ -187,7 +187,7 @@ def test_sample_keeps_few_items_at_a_time():
     taken = []
     for _ in range(50):
         sample.offer(1000, taken.append)
-        assert len(sample._kept) <= 30
+        assert len(sample._drawn) <= 30
     assert len(taken) < 500  # the others were never asked for
 
 
@@ -258,8 +258,8 @@ def test_parent_and_child_of_the_label_are_told_apart():
 
 def test_rows_without_a_label_have_no_say():
     pairs = {("a", "x"): 5, ("b", "y"): 5, ("c", ""): 90}
-    found = associate("column", "categorical", pairs)
-    assert (found.n_rows, found.n_values, found.v) == (10, 2, 1.0)
+    association = associate("column", "categorical", pairs)
+    assert (association.n_rows, association.n_values, association.v) == (10, 2, 1.0)
     assert associate("column", "categorical", {("a", ""): 3}) is None
 
 
@@ -298,9 +298,9 @@ def test_of_a_column_that_is_given_up_some_values_are_counted_on_with_all_their_
     sample = counter.sampled["handle"]
     assert set(sample.pairs.values()) == {3}
     assert sample.times == 8
-    found = find_group_column("handle", sample.pairs, times=sample.times)
-    assert found.sentence("kind").startswith(f"handle: some {8 * len(sample.pairs):,} values")
-    assert 700 < found.n_values < 1300
+    group_column = find_group_column("handle", sample.pairs, times=sample.times)
+    assert group_column.sentence("kind").startswith(f"handle: some {8 * len(sample.pairs):,} values")
+    assert 700 < group_column.n_values < 1300
 
 
 def test_a_column_with_gaps_gives_the_label_away_where_it_is_filled():
@@ -311,12 +311,12 @@ def test_a_column_with_gaps_gives_the_label_away_where_it_is_filled():
 
 
 def test_label_distribution_counts_the_tail():
-    found = profile_label("label", {"shoe": 50, " shoe": 2, "tie": 10, "bag": 9, "cap": 1, "hat": 1, "": 3, "  ": 4})
-    assert found.classes == [("shoe", 52), ("tie", 10), ("bag", 9), ("cap", 1), ("hat", 1)]
-    assert (found.n_classes, found.n_labelled, found.n_unlabelled) == (5, 73, 7)
-    assert (found.n_rare, found.n_rare_rows) == (3, 11)
-    assert found.majority_share == pytest.approx(52 / 73)
-    assert found.smallest == [("hat", 1), ("cap", 1), ("bag", 9), ("tie", 10), ("shoe", 52)]
+    profile = profile_label("label", {"shoe": 50, " shoe": 2, "tie": 10, "bag": 9, "cap": 1, "hat": 1, "": 3, "  ": 4})
+    assert profile.classes == [("shoe", 52), ("tie", 10), ("bag", 9), ("cap", 1), ("hat", 1)]
+    assert (profile.n_classes, profile.n_labelled, profile.n_unlabelled) == (5, 73, 7)
+    assert (profile.n_rare, profile.n_rare_rows) == (3, 11)
+    assert profile.majority_share == pytest.approx(52 / 73)
+    assert profile.smallest == [("hat", 1), ("cap", 1), ("bag", 9), ("tie", 10), ("shoe", 52)]
 
 
 # Texts
@@ -331,26 +331,26 @@ def text_profile(cells, *, text_encoder="no-such-model", max_length=5, sample_si
 
 
 def test_texts_are_compared_as_they_are_encoded():
-    found = text_profile(["a  b", "a b", " a b ", "A b", "", "e\u0301", "é", "caf\udce9"])
-    assert found.statuses == {"ok": 6, "absent": 1, "not_unicode": 1}
-    assert (found.repeats.n_rows, found.repeats.n_distinct, found.repeats.n_surplus) == (6, 3, 3)
-    assert [(one.row, one.n_rows) for one in found.repeats.largest] == [(0, 3), (5, 2)]
+    profile = text_profile(["a  b", "a b", " a b ", "A b", "", "e\u0301", "é", "caf\udce9"])
+    assert profile.statuses == {"ok": 6, "absent": 1, "not_unicode": 1}
+    assert (profile.repeats.n_rows, profile.repeats.n_distinct, profile.repeats.n_surplus) == (6, 3, 3)
+    assert [(one.row, one.n_rows) for one in profile.repeats.largest] == [(0, 3), (5, 2)]
 
 
 def test_lengths_are_words_and_signs_where_there_is_no_tokenizer():
-    found = text_profile(["one", "one two three", "one two three four", "so, it's."])
-    assert (found.tokenizer, found.is_exact) == (WORDS, False)
-    assert found.lengths == {3: 1, 5: 1, 6: 1, 8: 1}  # [CLS] and [SEP] count
-    assert (found.n_cut, found.mean_length) == (2, 5.5)
-    assert found.tokens_cut_share == pytest.approx((1 + 3) / 22)
-    assert (found.quantiles["p0"], found.quantiles["p50"], found.quantiles["p100"]) == (3, 6, 8)
+    profile = text_profile(["one", "one two three", "one two three four", "so, it's."])
+    assert (profile.tokenizer, profile.is_exact) == (WORDS, False)
+    assert profile.lengths == {3: 1, 5: 1, 6: 1, 8: 1}  # [CLS] and [SEP] count
+    assert (profile.n_cut, profile.mean_length) == (2, 5.5)
+    assert profile.tokens_cut_share == pytest.approx((1 + 3) / 22)
+    assert (profile.quantiles["p0"], profile.quantiles["p50"], profile.quantiles["p100"]) == (3, 6, 8)
 
 
 def test_lengths_are_tokens_of_the_encoder_s_own_tokenizer(tmp_path):
     folder = write_two_towers(tmp_path / "model", "chinese_clip")
-    found = text_profile(["blue shirt", "a red shirt, cotton"], text_encoder=f"{folder},other")
-    assert (found.tokenizer, found.is_exact) == (str(folder), True)
-    assert found.lengths == {4: 1, 7: 1}  # <s> blue shirt </s>
+    profile = text_profile(["blue shirt", "a red shirt, cotton"], text_encoder=f"{folder},other")
+    assert (profile.tokenizer, profile.is_exact) == (str(folder), True)
+    assert profile.lengths == {4: 1, 7: 1}  # <s> blue shirt </s>
 
 
 def test_damaged_tokenizer_leaves_words(tmp_path):
@@ -359,8 +359,8 @@ def test_damaged_tokenizer_leaves_words(tmp_path):
 
 
 def test_no_texts_have_no_lengths():
-    found = text_profile(["", " "])
-    assert (found.n_measured, found.quantiles, found.lengths, found.n_cut) == (0, {}, {}, 0)
+    profile = text_profile(["", " "])
+    assert (profile.n_measured, profile.quantiles, profile.lengths, profile.n_cut) == (0, {}, {}, 0)
 
 
 # Pictures
@@ -377,16 +377,15 @@ def test_pictures_are_measured_by_their_headers(tmp_path):
     cells = [*files, "gone.png", "", "../outside.png"]
     named = [(row, (f"id {row}", cell)) for row, cell in enumerate(cells, start=100)]
     options = {"n_rows": len(cells), "root": tmp_path, "allow_outside": False, "n_workers": 2}
-    found = profile_pictures("image", named, deep=False, **options)
-    assert found.statuses == {"ok": 4, "not_an_image": 1, "empty": 1, "missing": 2, "absent": 1} or found.statuses == {
-        "ok": 4, "not_an_image": 1, "empty": 1, "missing": 1, "absent": 1, "outside": 1
-    }  # fmt: skip
-    assert found.sizes[0] == (40, 20, 2)
-    assert (found.n_portrait, found.n_square, found.n_landscape) == (1, 1, 2)
-    assert (found.modes, found.formats) == ({"RGB": 3, "L": 1}, {"PNG": 3, "JPEG": 1})
-    assert found.n_bytes == sum(len(files[name]) for name in ("wide.png", "copy.png", "grey.jpg", "half.png"))
-    assert [(one.row, one.n_rows, one.example) for one in found.repeats.largest] == [(100, 2, "wide.png")]
-    assert [(one.id, one.cell, one.status) for one in found.bad][:2] == [
+    profile = profile_pictures("image", named, deep=False, **options)
+    counts = {"ok": 4, "not_an_image": 1, "empty": 1, "absent": 1}
+    assert profile.statuses in (counts | {"missing": 2}, counts | {"missing": 1, "outside": 1})
+    assert profile.sizes[0] == (40, 20, 2)
+    assert (profile.n_portrait, profile.n_square, profile.n_landscape) == (1, 1, 2)
+    assert (profile.modes, profile.formats) == ({"RGB": 3, "L": 1}, {"PNG": 3, "JPEG": 1})
+    assert profile.n_bytes == sum(len(files[name]) for name in ("wide.png", "copy.png", "grey.jpg", "half.png"))
+    assert [(one.row, one.n_rows, one.example) for one in profile.repeats.largest] == [(100, 2, "wide.png")]
+    assert [(one.id, one.cell, one.status) for one in profile.bad][:2] == [
         ("id 103", "no.png", "not_an_image"), ("id 104", "none.png", "empty")
     ]  # fmt: skip
     deep = profile_pictures("image", named, deep=True, **options)
@@ -400,15 +399,15 @@ def test_header_tells_of_numbers_without_a_known_scale(tmp_path, mode):
     Image.new("I;16", (9, 7)).save(tmp_path / "b.tif")
     for deep in (False, True):
         options = {"root": tmp_path.resolve(), "allow_outside": False, "deep": deep}
-        assert look_at(0, "a.tif", **options).status == "unsupported_mode"
-        assert look_at(0, "b.tif", **options).status == "ok"
+        assert inspect_picture(0, "a.tif", **options).status == "unsupported_mode"
+        assert inspect_picture(0, "b.tif", **options).status == "ok"
 
 
 def test_header_alone_is_read_unless_all_is_asked_for(tmp_path, monkeypatch):
     (tmp_path / "a.png").write_bytes(image_bytes(size=(9, 7)))
     monkeypatch.setattr("embed.inspection.picture_profile.decode", lambda _: pytest.fail("it was decoded"))
-    found = look_at(0, "a.png", root=tmp_path.resolve(), allow_outside=False, deep=False)
-    assert (found.status, found.width, found.height, found.mode, found.format) == ("ok", 9, 7, "RGB", "PNG")
+    picture = inspect_picture(0, "a.png", root=tmp_path.resolve(), allow_outside=False, deep=False)
+    assert (picture.status, picture.width, picture.height, picture.mode, picture.format) == ("ok", 9, 7, "RGB", "PNG")
 
 
 # Amounts

@@ -19,7 +19,7 @@ from embed.catalogue.catalogue import read_catalogue
 from embed.commands.inspect import inspect as command
 from embed.errors import CatalogueError
 from embed.inspection.page import write_page
-from embed.inspection.recommendations import find
+from embed.inspection.recommendations import list_findings
 from embed.inspection.terminal import render_text
 
 ROWS = [
@@ -41,7 +41,7 @@ def look(path, *, deep=False, estimate=False, n_products=24, label=None, **optio
 
 
 def sentences(inspection):
-    return " ".join(finding.text for finding in find(inspection))
+    return " ".join(finding.text for finding in list_findings(inspection))
 
 
 # Which rows, and which text
@@ -58,27 +58,28 @@ def test_rows_are_those_that_extraction_takes(tmp_path, monkeypatch):
     monkeypatch.setattr("embed.catalogue.formats.csv.BATCH_ROWS", 5)
     monkeypatch.setattr("embed.catalogue.formats.csv.PIECE_ROWS", 5)
     path = write_catalogue(tmp_path, ROWS)
-    found = look(path, where="kind == 'a'", modalities=("text",))
+    inspection = look(path, where="kind == 'a'", modalities=("text",))
     taken = read_catalogue(path, ExtractSettings(where="kind == 'a'", modalities=("text",)))
-    assert (found.n_rows, found.n_read) == (5, 12)
-    assert sorted(product.id for product in found.products) == sorted(taken.ids) == ["0", "10", "2", "4", "8"]
-    assert all(product.row == int(product.id) for product in found.products)
-    assert found.columns[3].common == [("a", 5)]
+    assert (inspection.n_rows, inspection.n_read) == (5, 12)
+    assert sorted(product.id for product in inspection.products) == sorted(taken.ids) == ["0", "10", "2", "4", "8"]
+    assert all(product.row == int(product.id) for product in inspection.products)
+    assert inspection.columns[3].common == [("a", 5)]
     # Of the rows 0 2 4 8 10 the texts are 0 0 1 2 2; the rows are those of the table, the third pair's first is 8.
-    assert [(one.row, one.n_rows) for one in found.text.repeats.largest] == [(0, 2), (8, 2)]
-    assert "of 12 rows, where kind == 'a'" in render_text(found)
+    assert [(one.row, one.n_rows) for one in inspection.text.repeats.largest] == [(0, 2), (8, 2)]
+    assert "of 12 rows, where kind == 'a'" in render_text(inspection)
     assert (
-        "12 rows those where <code>kind == &#39;a&#39;</code>" in write_page(found, tmp_path / "page.html").read_text()
+        "12 rows those where <code>kind == &#39;a&#39;</code>"
+        in write_page(inspection, tmp_path / "page.html").read_text()
     )
 
 
 def test_pictures_are_those_of_the_rows_that_are_taken(tmp_path):
     rows = [{"image": f"{n % 3}.png", "kind": "ab"[n > 3]} for n in range(9)]
     path = write_catalogue(tmp_path, rows, {f"{n}.png": image_bytes((n, 0, 0)) for n in range(3)})
-    found = look(path, where="kind == 'b'")
-    assert found.pictures.n_looked_at == 5  # rows 4 to 8, of the pictures 1 2 0 1 2
-    assert [(one.row, one.n_rows) for one in found.pictures.repeats.largest] == [(4, 2), (5, 2)]
-    assert [product.id for product in found.products] == [""] * 5
+    inspection = look(path, where="kind == 'b'")
+    assert inspection.pictures.n_looked_at == 5  # rows 4 to 8, of the pictures 1 2 0 1 2
+    assert [(one.row, one.n_rows) for one in inspection.pictures.repeats.largest] == [(4, 2), (5, 2)]
+    assert [product.id for product in inspection.products] == [""] * 5
 
 
 def test_condition_that_leaves_nothing_is_an_error(tmp_path):
@@ -91,23 +92,23 @@ def test_condition_that_leaves_nothing_is_an_error(tmp_path):
 
 def test_texts_are_joined_and_cleaned_as_extraction_does(tmp_path):
     path = write_catalogue(tmp_path, ROWS)
-    found = look(path, text_columns="title,description", clean_text=True)
-    assert found.roles["text"] == "title, description"
-    assert found.text.column == "title, description"
-    assert found.text.repeats.n_distinct == 6  # three titles, with and without the description
+    inspection = look(path, text_columns="title,description", clean_text=True)
+    assert inspection.roles["text"] == "title, description"
+    assert inspection.text.column == "title, description"
+    assert inspection.text.repeats.n_distinct == 6  # three titles, with and without the description
     # "blue shirt 0" and "blue shirt 0 cotton", with two special tokens; uncleaned the signs would count
-    assert found.text.lengths == {5: 6, 6: 6}
-    assert [(column.name, column.role) for column in found.columns] == [
+    assert inspection.text.lengths == {5: 6, 6: 6}
+    assert [(column.name, column.role) for column in inspection.columns] == [
         ("id", "id"), ("title", "text"), ("description", "text"), ("kind", "")
     ]  # fmt: skip
-    assert {product.title for product in found.products} >= {"Blue  shirt 0!", "Blue  shirt 0!. cotton"}
+    assert {product.title for product in inspection.products} >= {"Blue  shirt 0!", "Blue  shirt 0!. cotton"}
 
 
 def test_column_of_texts_that_is_named_alone_stays_as_it_is_written(tmp_path):
     rows = [{"id": str(n), "title": " padded "} for n in range(3)]
-    found = look(write_catalogue(tmp_path, rows), text_columns="title")
-    assert (found.roles["text"], found.columns[1].n_padded) == ("title", 3)
-    assert found.text.repeats.n_distinct == 1
+    inspection = look(write_catalogue(tmp_path, rows), text_columns="title")
+    assert (inspection.roles["text"], inspection.columns[1].n_padded) == ("title", 3)
+    assert inspection.text.repeats.n_distinct == 1
 
 
 def test_text_column_that_is_not_there_is_an_error(tmp_path):
@@ -144,34 +145,34 @@ def write_shard(folder, rows):
 
 def test_names_of_pictures_in_a_shard_make_no_rows_unlike(tmp_path):
     path = write_shard(tmp_path, [("a", "red", "shoe"), ("b", "red", "shoe"), ("c", "blue", "hat")])
-    found = look(path)
-    assert (found.repeated_rows.n_surplus, found.not_in_rows) == (1, ["id", "image"])
-    assert "the same in every column, but for the id and the picture" in sentences(found)
-    assert "compared apart" in sentences(found)
-    assert "rows, but for the id and the picture" in render_text(found)
-    assert "pictures stand inside other files" in write_page(found, tmp_path / "page.html").read_text()
+    inspection = look(path)
+    assert (inspection.repeated_rows.n_surplus, inspection.not_in_rows) == (1, ["id", "image"])
+    assert "the same in every column, but for the id and the picture" in sentences(inspection)
+    assert "compared apart" in sentences(inspection)
+    assert "rows, but for the id and the picture" in render_text(inspection)
+    assert "pictures stand inside other files" in write_page(inspection, tmp_path / "page.html").read_text()
 
 
 def test_names_of_pictures_in_a_table_make_no_rows_alike(tmp_path):
     pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     rows = [{"id": str(n), "image": "same.png", "text": f"shoe {n}", "label": "x"} for n in range(3)]
-    found = look(write_parquet_struct(tmp_path, rows, {"same.png": image_bytes()}))
-    assert (found.repeated_rows.n_surplus, found.not_in_rows) == (0, ["id", "image"])
+    inspection = look(write_parquet_struct(tmp_path, rows, {"same.png": image_bytes()}))
+    assert (inspection.repeated_rows.n_surplus, inspection.not_in_rows) == (0, ["id", "image"])
 
 
 def test_rows_of_nothing_but_pictures_are_not_compared(tmp_path):
     with tarfile.open(tmp_path / "shard-000.tar", "w") as tar:
         for name in "ab":
             add_member(tar, f"{name}.png", image_bytes("red"))
-    found = look(tmp_path / "shard-000.tar")
-    assert (found.repeated_rows.n_rows, found.pictures.repeats.n_surplus) == (0, 1)
+    inspection = look(tmp_path / "shard-000.tar")
+    assert (inspection.repeated_rows.n_rows, inspection.pictures.repeats.n_surplus) == (0, 1)
 
 
 def test_rows_of_a_catalogue_of_files_are_compared_with_their_pictures(tmp_path):
     rows = [{"image": f"{n}.png", "text": "shoe"} for n in range(3)]
-    found = look(write_catalogue(tmp_path, rows))
-    assert (found.repeated_rows.n_surplus, found.not_in_rows) == (0, [])
-    assert "\nrows " in render_text(found)
+    inspection = look(write_catalogue(tmp_path, rows))
+    assert (inspection.repeated_rows.n_surplus, inspection.not_in_rows) == (0, [])
+    assert "\nrows " in render_text(inspection)
 
 
 def test_pictures_of_a_table_are_read_row_by_row(tmp_path, monkeypatch):
@@ -190,16 +191,16 @@ def test_pictures_of_a_table_are_read_row_by_row(tmp_path, monkeypatch):
             yield function(block)
 
     monkeypatch.setattr("embed.extraction.thread_map.ordered_map", in_turn)
-    found = look(path)
+    inspection = look(path)
     assert set(tasks) == {1}
     read = []
     value = ParquetPictures.value
     monkeypatch.setattr(ParquetPictures, "value", lambda self, row: read.append(row) or value(self, row))
-    page = write_page(found, tmp_path / "page.html").read_text()
+    page = write_page(inspection, tmp_path / "page.html").read_text()
     assert page.count("data:image/jpeg") == 24
     assert len(read) == 24
     assert read == sorted(read)  # the cards' pictures, too, are read in the table's order
-    labels = [product.label for product in found.products]
+    labels = [product.label for product in inspection.products]
     assert labels == sorted(labels)  # and shown by their labels
 
 
@@ -210,20 +211,20 @@ def test_notes_are_said_once(tmp_path, caplog):
     path = tmp_path / "data.csv"
     path.write_text("id;title\n1;a\n2;a\n3;a;b\n4;c\n")
     with caplog.at_level(logging.INFO, logger="embed_once"):
-        found = look(path)
-    assert found.text.repeats.n_surplus == 1  # so that rows are read a second time
+        inspection = look(path)
+    assert inspection.text.repeats.n_surplus == 1  # so that rows are read a second time
     assert len(caplog.messages) == len(set(caplog.messages)) == 1
-    assert found.n_bad_lines == 1
-    assert "1 line could not be read: line 4 has 3 cells" in sentences(found)
+    assert inspection.n_bad_lines == 1
+    assert "1 line could not be read: line 4 has 3 cells" in sentences(inspection)
 
 
 def test_members_of_a_shard_are_called_members(tmp_path):
     with tarfile.open(tmp_path / "shard-000.tar", "w") as tar:
         for _ in range(3):
             add_member(tar, "a.txt", b"shoe")
-    found = look(tmp_path / "shard-000.tar")
-    assert (found.n_bad_lines, found.bad_unit) == (2, "member")
-    assert "2 members could not be read: member 2 of shard-000.tar" in sentences(found)
+    inspection = look(tmp_path / "shard-000.tar")
+    assert (inspection.n_bad_lines, inspection.bad_unit) == (2, "member")
+    assert "2 members could not be read: member 2 of shard-000.tar" in sentences(inspection)
 
 
 # Cost
@@ -247,15 +248,15 @@ def samples(monkeypatch):
 def test_sample_is_read_whatever_the_catalogue_is_read_with(tmp_path, samples):
     path = tmp_path / "data.csv"
     path.write_text("sku;name;more\n1;A shirt!;red\n2;hat;\n3;shoe;\n")
-    found = look(
+    inspection = look(
         path, estimate=True, delimiter=";", where="sku != 3", id_column="sku", text_columns="name,more",
         clean_text=True, bad_lines="error",
     )  # fmt: skip
-    assert found.cost.reason == "no content of the sample could be read"  # which is all that this estimate finds
+    assert inspection.cost.reason == "no content of the sample could be read"  # which is all that this estimate finds
     [(settings, texts, _)] = samples
     assert texts == ["A shirt!. red", "hat"]
     assert settings.clean_text
-    assert found.text.repeats.n_distinct == 2
+    assert inspection.text.repeats.n_distinct == 2
 
 
 def test_sample_of_pictures_inside_other_files_has_so_many_bytes(tmp_path, samples, monkeypatch):
@@ -273,9 +274,9 @@ def test_full_temporary_folder_is_a_reason_and_no_crash(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(embed.inspection.cost_sample, "_write_sample", write)
-    found = look(write_catalogue(tmp_path, ROWS), estimate=True)
-    assert "No space left on device" in found.cost.reason
-    assert "TMPDIR" in found.cost.reason
+    inspection = look(write_catalogue(tmp_path, ROWS), estimate=True)
+    assert "No space left on device" in inspection.cost.reason
+    assert "TMPDIR" in inspection.cost.reason
 
 
 # The page

@@ -20,7 +20,7 @@ from cache.columns.column_names import share_filled
 from embed.catalogue.columns import (
     MOST_LIKELY,
     ColumnFinder,
-    check_asked,
+    check_column,
     find_id_column,
     find_roles,
     shortened_hint,
@@ -104,103 +104,125 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
     settings = settings or ExtractSettings()
     path = StoragePath(path)
     table, settings = open_pictured(path, settings)
-    where = None if settings.where is None else Where(settings.where, table.columns)
+    condition = None if settings.where is None else Where(settings.where, table.columns)
     finder = ColumnFinder(table, settings)
     roles = find_roles(finder, path)
     id_column = find_id_column(finder, path)
     for name in settings.class_name_columns:
-        check_asked("--class-names", name, [column for column in table.columns if column != id_column])
+        check_column("--class-names", name, [column for column in table.columns if column != id_column])
     if settings.per_class is not None:
-        check_asked("--label", settings.label, table.columns)
-    n_rows, numbers, columns = _read(table, where)
+        check_column("--label", settings.label, table.columns)
+    n_rows, row_numbers, columns = _read(table, condition)
     table.bad_lines.tell()
     if not n_rows:
         raise CatalogueError(f"Expected the catalogue to have rows, but {path} has a header and none.")
     if id_column is not None:
-        _check_ids(columns, numbers, id_column, path)
+        _check_ids(columns, row_numbers, id_column, path)
     if settings.per_class is not None or settings.sample is not None:
-        rows = choose_rows(
-            len(numbers),
+        chosen_rows = choose_rows(
+            len(row_numbers),
             labels=columns.get(settings.label or ""),
             per_class=settings.per_class,
             sample=settings.sample,
             seed=settings.seed,
         )
-        numbers = numbers[rows]
-        columns = {name: take_cells(cells, rows) for name, cells in columns.items()}
-    _tell_subset(len(numbers), n_rows, settings, path)
+        row_numbers = row_numbers[chosen_rows]
+        columns = {name: take_cells(cells, chosen_rows) for name, cells in columns.items()}
+    _tell_subset(len(row_numbers), n_rows, settings, path)
     tell_stray_bytes(columns, path)
-    ids = _numbered(numbers) if id_column is None else columns[id_column]
+    ids = _number_texts(row_numbers) if id_column is None else columns[id_column]
     text_columns = settings.text_column_names
-    taken = {"id": id_column, **roles, "label": finder.find("label")}
-    names: dict[str, tuple[str, ...]] = {role: (column,) for role, column in taken.items() if column is not None}
-    names |= {"text": text_columns} if text_columns else {}
-    filled = {role: {name: share_filled(columns[name]) for name in some} for role, some in names.items()}
+    filled = _shares_filled(columns, {"id": id_column, **roles, "label": finder.find("label")}, text_columns)
     if id_column is not None and id_column not in (*roles.values(), *text_columns):
         del columns[id_column]
-    templates = tuple(one.text for one in getattr(table, "templates", ()))
     return Catalogue(
         path=path,
         ids=ids,
         columns=columns,
         roles=roles,
         text_columns=text_columns,
-        templates=templates,
+        templates=tuple(template.text for template in getattr(table, "templates", ())),
         has_means=getattr(table, "has_means", False),
         filled=filled,
     )
 
 
-def _read(table: Table, where: Where | None) -> tuple[int, np.ndarray, dict[str, Sequence[str]]]:
-    """Return how many rows the table has, and the numbers and cells of those for which the condition holds."""
+def _read(table: Table, condition: Where | None) -> tuple[int, np.ndarray, dict[str, Sequence[str]]]:
+    """Return how many rows the table has, and the numbers and cells of those for which the condition holds.
+
+    Shape:
+        numbers: (N,) int64, counted from 0; each column has N cells.
+    """
     n_rows = 0
-    numbers = GrowingArray(np.int64)
+    row_numbers = GrowingArray(np.int64)
     columns = {name: ColumnGatherer() for name in table.columns}
-    for n_rows, new_numbers, batch in batches_where(table, where):  # noqa: B007 - the last one counts
-        numbers.extend(np.array(new_numbers, dtype=np.int64))
+    for n_rows, batch_numbers, batch in batches_where(table, condition):  # noqa: B007 - the last one counts
+        row_numbers.extend(np.array(batch_numbers, dtype=np.int64))
         for name, cells in columns.items():
             cells.extend(batch[name])
-    return n_rows, numbers.array(), {name: cells.column() for name, cells in columns.items()}
+    return n_rows, row_numbers.array(), {name: cells.column() for name, cells in columns.items()}
 
 
-def _tell_subset(n_left: int, n_rows: int, settings: ExtractSettings, path: Path) -> None:
-    asked = [
+def _tell_subset(n_chosen: int, n_rows: int, settings: ExtractSettings, path: Path) -> None:
+    """Note how many products the options have chosen.
+
+    Raises:
+        CatalogueError: they have chosen none.
+    """
+    options = [
         f"--{name.replace('_', '-')}"
         for name in ("where", "per_class", "sample")
         if getattr(settings, name) is not None
     ]
-    if not asked:
+    if not options:
         return
-    if not n_left:
+    if not n_chosen:
         raise CatalogueError(
-            f"Expected {' and '.join(asked)} to leave products, but of {n_rows} in {path} none is left."
+            f"Expected {' and '.join(options)} to leave products, but of {n_rows} in {path} none is left."
         )
-    log.info("%d of the %d products of %s are taken (%s).", n_left, n_rows, path, ", ".join(asked))
+    log.info("%d of the %d products of %s are taken (%s).", n_chosen, n_rows, path, ", ".join(options))
 
 
-def _numbered(numbers: np.ndarray) -> Sequence[str]:
+def _shares_filled(
+    columns: Mapping[str, Sequence[str]], role_columns: Mapping[str, str | None], text_columns: tuple[str, ...]
+) -> dict[str, dict[str, float]]:
+    """Return how full the columns of each role are, {role: {column: share of cells that are not empty}}."""
+    names: dict[str, tuple[str, ...]] = {role: (column,) for role, column in role_columns.items() if column is not None}
+    if text_columns:
+        names["text"] = text_columns
+    return {role: {name: share_filled(columns[name]) for name in role_names} for role, role_names in names.items()}
+
+
+def _number_texts(row_numbers: np.ndarray) -> Sequence[str]:
+    """Return the numbers of rows as ids."""
     ids = ColumnGatherer()
-    for rows in row_blocks(len(numbers)):
-        ids.extend(list(map(str, numbers[rows].tolist())))
+    for rows in row_blocks(len(row_numbers)):
+        ids.extend(list(map(str, row_numbers[rows].tolist())))
     return ids.column()
 
 
-def _check_ids(columns: Mapping[str, Sequence[str]], numbers: np.ndarray, column: str, path: Path) -> None:
+def _check_ids(columns: Mapping[str, Sequence[str]], row_numbers: np.ndarray, column: str, path: Path) -> None:
+    """Check that no two rows have one id.
+
+    Raises:
+        CatalogueError: some have.
+    """
     ids = columns[column]
     hashes = sorted_hashes(ids)
     blocks = row_blocks(len(hashes) - 1)
     if not any((hashes[rows] == hashes[rows.start + 1 : rows.stop + 1]).any() for rows in blocks):
         return  # a set of the ids themselves would take some hundred bytes each
-    if len(set(ids)) == len(ids):
+    n_distinct = len(set(ids))
+    if n_distinct == len(ids):
         return
     repeated = [(cell, count) for cell, count in Counter(ids).most_common(3) if count > 1]
-    rows = [n + 1 for n, cell in zip(numbers.tolist(), ids, strict=True) if cell == repeated[0][0]][:2]
+    rows = [n + 1 for n, cell in zip(row_numbers.tolist(), ids, strict=True) if cell == repeated[0][0]][:2]
     shown = ", ".join(f"{cell!r} {count} times" for cell, count in repeated)
-    likely = (name for name, cells in columns.items() if len(set(cells)) == len(cells))
-    able = ", ".join(islice(likely, MOST_LIKELY))
-    another = f"another column ({able} can be one)" if able else "a column of numbers, which you write,"
+    distinct_columns = (name for name, cells in columns.items() if len(set(cells)) == len(cells))
+    candidates = ", ".join(islice(distinct_columns, MOST_LIKELY))
+    another = f"another column ({candidates} can be one)" if candidates else "a column of numbers, which you write,"
     raise CatalogueError(
         f"Expected each id to name one product, but {column} of {path} has {shown} (rows {rows[0]} and {rows[1]} "
-        f"below the header). Remove what is too many ({len(ids) - len(set(ids))}), or name {another} with "
+        f"below the header). Remove what is too many ({len(ids) - n_distinct}), or name {another} with "
         f"--id-column.{shortened_hint(repeated[0][0])}"
     )

@@ -16,13 +16,14 @@ from embed.catalogue.table import Table, first_rows
 from embed.errors import CatalogueError
 from embed.settings import MODALITIES, ExtractSettings
 
-__all__ = ["ColumnFinder", "check_asked", "check_distinct", "find_id_column", "find_roles", "shortened_hint"]
+__all__ = ["ColumnFinder", "check_column", "check_distinct", "find_id_column", "find_roles", "shortened_hint"]
 
-MOST_LIKELY = 3  # columns that are named
+MOST_LIKELY = 3  # columns that a message proposes
 LEAST_WORDS = 2.0  # of a text, on average
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 _ID = re.compile(r"[\w-]+")
+_ARROWS = {">", "\u203a", "\xbb"}  # › and » as well
 _SHORTENED = re.compile(r"[0-9][.,][0-9]+E\+[0-9]+", re.IGNORECASE)  # 4006381333931 in a narrow column
 
 log = logging.getLogger("embed_once")
@@ -41,14 +42,14 @@ class ColumnFinder:
 
     def find(self, role: str) -> str | None:
         """Return the column of a role (``id``, ``image``, ``text``, ``label``); None where there is none."""
-        asked = getattr(self.settings, "label" if role == "label" else f"{role}_column")
-        if asked is not None:
-            return asked if asked in self.columns else None
+        requested = getattr(self.settings, "label" if role == "label" else f"{role}_column")
+        if requested is not None:
+            return requested if requested in self.columns else None
         columns = self.columns
         if role in ("image", "text"):
-            is_other = self._is_files if role == "text" else self._is_paths_of_names
+            is_unfit = self._holds_file_names if role == "text" else self._holds_category_paths
             usual = set(usual_columns(role, columns))
-            columns = [name for name in columns if name not in usual or not is_other(name)]
+            columns = [name for name in columns if name not in usual or not is_unfit(name)]
         column = usual_column(role, columns, self._filled)
         if column is not None and role == "id" and column.lower() == "handle":  # which may be a product's, or a group's
             cells = self.first_rows[column]
@@ -60,16 +61,16 @@ class ColumnFinder:
         """The cells of the table's first rows."""
         return first_rows(self.table)
 
-    def _is_files(self, column: str) -> bool:
-        """Return whether cells are names of files of pictures, or URLs, which are no texts."""
+    def _holds_file_names(self, column: str) -> bool:
+        """Return whether most cells are names of pictures' files, or URLs, which are no texts."""
         cells = [cell.strip() for cell in self.first_rows[column] if cell.strip()]
         n_files = sum(is_picture_name(cell) or _URL.fullmatch(cell) is not None for cell in cells)
         return 2 * n_files > len(cells)
 
-    def _is_paths_of_names(self, column: str) -> bool:
-        """Return whether cells are as ``Kitchen > Mugs``, which are no files."""
+    def _holds_category_paths(self, column: str) -> bool:
+        """Return whether most cells are as ``Kitchen > Mugs``, which are no files."""
         cells = [cell for cell in self.first_rows[column] if cell.strip()]
-        n_paths = sum(">" in cell or "\u203a" in cell or "\xbb" in cell for cell in cells if not is_picture_name(cell))
+        n_paths = sum(not _ARROWS.isdisjoint(cell) for cell in cells if not is_picture_name(cell))
         return 2 * n_paths > len(cells)
 
     def _filled(self, column: str) -> float:
@@ -88,7 +89,7 @@ def find_roles(finder: ColumnFinder, path: Path) -> dict[str, str]:
         if modality == "text" and settings.text_columns is not None:
             roles[modality] = ", ".join(settings.text_column_names)
             for name in settings.text_column_names:
-                check_asked("--text-columns", name, finder.columns)
+                check_column("--text-columns", name, finder.columns)
             continue
         column = _find_column(modality, finder, path, is_needed=modality in settings.modalities)
         if column is not None:
@@ -104,16 +105,16 @@ def find_id_column(finder: ColumnFinder, path: Path) -> str | None:
     """
     column = _find_column("id", finder, path, is_needed=finder.settings.id_column is not None)
     if column is None:
-        others = {finder.find(role) for role in (*MODALITIES, "label")}
-        likely = _likely_ids({name: cells for name, cells in finder.first_rows.items() if name not in others})
-        way_out = f" Name it with --id-column ({', '.join(likely[:MOST_LIKELY])} may be one)." if likely else ""
+        other_roles = {finder.find(role) for role in (*MODALITIES, "label")}
+        likely = _likely_ids({name: cells for name, cells in finder.first_rows.items() if name not in other_roles})
+        remedy = f" Name it with --id-column ({', '.join(likely[:MOST_LIKELY])} may be one)." if likely else ""
         usual = ", ".join(USUAL_NAMES["id"])
-        log.info("No column of ids was found (%s): rows are numbered from 0.%s", usual, way_out)
+        log.info("No column of ids was found (%s): rows are numbered from 0.%s", usual, remedy)
     return column
 
 
-def check_asked(option: str, name: str | None, columns: list[str]) -> None:
-    """Check that a column that an option names is there.
+def check_column(option: str, name: str | None, columns: list[str]) -> None:
+    """Check that the column that an option names is there.
 
     Raises:
         CatalogueError: it is not.
@@ -122,8 +123,8 @@ def check_asked(option: str, name: str | None, columns: list[str]) -> None:
         raise CatalogueError(no_such_column(option, name, columns))
 
 
-def check_distinct(names: list[str], place: str) -> None:
-    """Check that no two columns have one name; `place` says where they stand.
+def check_distinct(names: list[str], source: str) -> None:
+    """Check that no two columns have one name; `source` is what they are columns of, for the message.
 
     Raises:
         CatalogueError: some have.
@@ -131,8 +132,8 @@ def check_distinct(names: list[str], place: str) -> None:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise CatalogueError(
-            f"Expected columns to have names of their own, but {place} repeats {', '.join(repeated)}. Rename or remove "
-            "what is too many."
+            f"Expected columns to have names of their own, but {source} repeats {', '.join(repeated)}. Rename or "
+            "remove what is too many."
         )
 
 
@@ -146,21 +147,28 @@ def shortened_hint(cell: str) -> str:
 
 
 def _find_column(role: str, finder: ColumnFinder, path: Path, *, is_needed: bool) -> str | None:
+    """Return the column of a role, None where there is none and it is not needed.
+
+    Raises:
+        CatalogueError: it is needed, and there is none.
+    """
     column = finder.find(role)
     if column is not None or not is_needed:
         return column
-    asked = getattr(finder.settings, f"{role}_column")
-    if asked is not None:
-        check_asked(f"--{role}-column", asked, finder.columns)
-    other = "image" if role == "text" else "text"
+    requested = getattr(finder.settings, f"{role}_column")
+    if requested is not None:
+        check_column(f"--{role}-column", requested, finder.columns)
+    other_role = "image" if role == "text" else "text"
     likely = _likely_texts(finder.first_rows) if role == "text" else []
-    may = f" ({', '.join(likely[:MOST_LIKELY])} may be one)" if likely else ""
+    candidates = f" ({', '.join(likely[:MOST_LIKELY])} may be one)" if likely else ""
     template = ", make paths of other columns with --image-template 'images/{id}.jpg'" if role == "image" else ""
-    has_other = finder.find(other) is not None or (other == "text" and finder.settings.text_columns is not None)
-    way_out = f"or do without: --modalities {other}" if has_other else f"or name the {other}s: --{other}-column"
+    if finder.find(other_role) is not None or (other_role == "text" and finder.settings.text_columns is not None):
+        remedy = f"or do without: --modalities {other_role}"
+    else:
+        remedy = f"or name the {other_role}s: --{other_role}-column"
     raise CatalogueError(
         f"Expected {path} to have a column of {role}s ({', '.join(USUAL_NAMES[role][:4])}, …), but its columns are "
-        f"{', '.join(finder.columns)}. Name it with --{role}-column{may}{template}, {way_out}."
+        f"{', '.join(finder.columns)}. Name it with --{role}-column{candidates}{template}, {remedy}."
     )
 
 

@@ -28,7 +28,7 @@ from embed.settings import MODALITIES, ExtractSettings
 
 __all__ = ["FrameTable", "HeldPicture", "cell_of", "frame_of", "read_frame"]
 
-PLACE = Path("the products")  # what messages call them; beside it paths are relative to the working folder
+FRAME_PATH = Path("the products")  # what messages call them; beside it paths are relative to the working folder
 OF_ROWS = ("where", "per_class", "sample", "labels")  # settings that change which products there are
 
 
@@ -57,7 +57,7 @@ class FrameTable:
 
     frame: pd.DataFrame
     columns: list[str] = field(init=False)
-    bad_lines: BadLines = field(default_factory=lambda: BadLines(PLACE))
+    bad_lines: BadLines = field(default_factory=lambda: BadLines(FRAME_PATH))
 
     def __post_init__(self) -> None:
         self.columns = [str(name) for name in self.frame.columns]
@@ -85,7 +85,7 @@ def cell_of(value: Any) -> str:
     if isinstance(value, np.ndarray):  # a list, as pandas reads it from Parquet, whose cell is that of the file
         return list_cell(value.tolist()) if value.ndim else cell_of(value.item())
     if isinstance(value, list):
-        return str([one.item() if isinstance(one, np.generic) else one for one in value])
+        return str([item.item() if isinstance(item, np.generic) else item for item in value])
     if isinstance(value, os.PathLike):
         return os.fspath(value) if isinstance(os.fspath(value), str) else os.fsdecode(value)
     is_missing = pd.isna(value)
@@ -102,7 +102,7 @@ def frame_of(products: Any) -> pd.DataFrame:
         return products
     if isinstance(products, pd.Series):
         return products.to_frame(products.name or "text")
-    if isinstance(products, list | tuple) and all(isinstance(one, str) for one in products):
+    if isinstance(products, list | tuple) and all(isinstance(product, str) for product in products):
         return pd.DataFrame({"text": products}, dtype=object)
     try:
         return pd.DataFrame(products)
@@ -123,56 +123,59 @@ def read_frame(products: Any, settings: ExtractSettings | None) -> tuple[Catalog
         SettingError: the settings would leave out products, or make several of one.
     """
     frame = frame_of(products)
-    asked = settings or ExtractSettings()
-    unfit = [name for name in OF_ROWS if getattr(asked, name) is not None]
-    if unfit or asked.pictures == "rows":
+    requested = settings or ExtractSettings()
+    unfit = [name for name in OF_ROWS if getattr(requested, name) is not None]
+    if unfit or requested.pictures == "rows":
         raise SettingError(
             "Expected settings that make one row of vectors of each product, but "
             f"{', '.join(unfit) or 'pictures=rows'} would not. Choose rows beforehand."
         )
-    if asked.pictures == "mean":
+    if requested.pictures == "mean":
         raise SettingError(
             "Expected pictures=first for products in memory, got mean: embed.extract alone makes means. Extract a "
             "catalogue with --pictures mean."
         )
-    if (needed := _needed_columns(asked)) and needed <= set(map(str, frame.columns)):
+    if (needed := _needed_columns(requested)) and needed <= set(map(str, frame.columns)):
         frame = frame.loc[:, [str(name) in needed for name in frame.columns]]
-    table, found = with_pictures(FrameTable(frame), PLACE, asked)
-    finder = ColumnFinder(table, found)
+    table, resolved = with_pictures(FrameTable(frame), FRAME_PATH, requested)
+    finder = ColumnFinder(table, resolved)
     if settings is None:
         modalities = tuple(name for name in MODALITIES if finder.find(name) is not None)
-        found = replace(found, modalities=modalities or MODALITIES)  # of none, the error below says what is needed
-        finder = ColumnFinder(table, found)
-    roles = find_roles(finder, PLACE)
-    templates = tuple(one.text for one in getattr(table, "templates", ()))
+        resolved = replace(resolved, modalities=modalities or MODALITIES)  # of none, find_roles says what is needed
+        finder = ColumnFinder(table, resolved)
+    roles = find_roles(finder, FRAME_PATH)
+    templates = tuple(template.text for template in getattr(table, "templates", ()))
     gatherers = {name: ColumnGatherer() for name in table.columns}
     for batch in table.batches():
         for name, cells in gatherers.items():
             cells.extend(batch[name])
     catalogue = Catalogue(
-        path=PLACE,
+        path=FRAME_PATH,
         ids=[str(number) for number in range(len(frame))],
         columns={name: cells.column() for name, cells in gatherers.items()},
         roles=roles,
-        text_columns=found.text_column_names,
+        text_columns=resolved.text_column_names,
         templates=templates,
     )
-    is_imaged, is_texted = ("image" in found.modalities), ("text" in found.modalities)
-    fixed = replace(
-        found,
-        image_column=roles["image"] if is_imaged and not templates else None,
-        image_template=templates if is_imaged else (),
-        text_column=roles["text"] if is_texted and found.text_columns is None else None,
+    has_images, has_texts = "image" in resolved.modalities, "text" in resolved.modalities
+    repeatable = replace(
+        resolved,
+        image_column=roles["image"] if has_images and not templates else None,
+        image_template=templates if has_images else (),
+        text_column=roles["text"] if has_texts and resolved.text_columns is None else None,
     )
-    return catalogue, fixed
+    return catalogue, repeatable
 
 
 def _needed_columns(settings: ExtractSettings) -> set[str]:
-    """Return the columns that the settings name, if they name those of all modalities."""
+    """Return the columns that the settings name; none unless they name those of all modalities."""
     needed: set[str | None] = set()
     if "image" in settings.modalities:
         templates = split_templates(settings.image_template) if settings.image_template else ()
-        pictures = {settings.image_column} if settings.image_column else {n for t in templates for n in t.columns}
+        if settings.image_column:
+            pictures = {settings.image_column}
+        else:
+            pictures = {name for template in templates for name in template.columns}
         if not pictures:
             return set()
         needed |= pictures

@@ -29,8 +29,7 @@ class JoinedTable:
     """The rows of a table, and of a second one's columns the cells of its row with the same id, or empty ones.
 
     Ids stand in the column that is the table's in both, or has a usual name in each; else in the first column of both
-    whose cells in the second are all different. Of another column that both have, the cell that is not
-    empty counts.
+    whose cells in the second are all different. Of another column that both have, the cell that is not empty counts.
 
     Where the second table has several rows of an id that name a picture each, and differ in nothing but pictures and
     what tells of these, the pictures are a list.
@@ -53,7 +52,7 @@ class JoinedTable:
         ids = columns.pop(second_key)
         ids, self._cells = _with_lists(ids, columns, path, settings)
         _check_ids(ids, second_key, path)
-        self._places = {one: place for place, one in enumerate(ids)}
+        self._row_of = {product_id: row for row, product_id in enumerate(ids)}  # of the second table
         self.columns = [*table.columns, *(name for name in columns if name not in table.columns)]
         self._is_told = False
 
@@ -69,41 +68,50 @@ class JoinedTable:
             CatalogueError: no row has an id of the second table, or two cells of a row contradict each other.
         """
         n_rows = n_missing = 0
-        met: set[int] = set()
+        matched: set[int] = set()  # rows of the second table
         for batch in self.table.batches():
-            places = [self._places.get(one) for one in batch[self.key]]
-            n_rows += len(places)
-            n_missing += places.count(None)
-            met.update(place for place in places if place is not None)
+            rows = [self._row_of.get(product_id) for product_id in batch[self.key]]
+            n_rows += len(rows)
+            n_missing += rows.count(None)
+            matched.update(row for row in rows if row is not None)
             for name, cells in self._cells.items():
-                joined = ["" if place is None else cells[place] for place in places]
-                batch[name] = self._one_of(name, batch, joined) if name in batch else joined
+                joined = ["" if row is None else cells[row] for row in rows]
+                batch[name] = self._filled_up(name, batch, joined) if name in batch else joined
             yield batch
-        if n_rows and not met:
+        if n_rows and not matched:
             raise CatalogueError(
                 f"--labels: expected {self.path} to have ids of the catalogue's {self.key}, but none of its "
-                f"{len(self._places)} is one: {next(iter(self._places), '')!r}. Name their column with --id-column."
+                f"{len(self._row_of)} is one: {next(iter(self._row_of), '')!r}. Name their column with --id-column."
             )
         if not self._is_told:
             self._is_told = True
             log.info(
                 "%s is joined by %s: %d of %d products have no row in it, and empty cells; %d of its %d ids are not in "
                 "the catalogue.",
-                self.path, self.key, n_missing, n_rows, len(self._places) - len(met), len(self._places),
+                self.path, self.key, n_missing, n_rows, len(self._row_of) - len(matched), len(self._row_of),
             )  # fmt: skip
 
-    def _one_of(self, name: str, batch: Batch, joined: list[str]) -> list[str]:
-        for one, cell, other in zip(batch[self.key], batch[name], joined, strict=True):
-            if cell and other and cell != other:
+    def _filled_up(self, name: str, batch: Batch, joined: list[str]) -> list[str]:
+        """Return the cells of a column of both tables: the first table's, and where that is empty the second's.
+
+        Raises:
+            CatalogueError: two cells of a row contradict each other.
+        """
+        for product_id, cell, second_cell in zip(batch[self.key], batch[name], joined, strict=True):
+            if cell and second_cell and cell != second_cell:
                 raise CatalogueError(
-                    f"--labels: expected {name} of {self.path} to be the catalogue's, but of {one!r} they are "
-                    f"{other!r} and {cell!r}. Rename or remove one of the columns."
+                    f"--labels: expected {name} of {self.path} to be the catalogue's, but of {product_id!r} they are "
+                    f"{second_cell!r} and {cell!r}. Rename or remove one of the columns."
                 )
-        return [cell or other for cell, other in zip(batch[name], joined, strict=True)]
+        return [cell or second_cell for cell, second_cell in zip(batch[name], joined, strict=True)]
 
 
 def _find_keys(table: Table, second: Table, columns: Batch, path: Path, settings: ExtractSettings) -> tuple[str, str]:
-    """Return the columns of ids in both tables."""
+    """Return the column of ids of the table, and that of the second one, whose cells are `columns`.
+
+    Raises:
+        CatalogueError: there is none.
+    """
     key = ColumnFinder(table, settings).find("id")
     if key is not None:
         if key in columns:
@@ -120,32 +128,32 @@ def _find_keys(table: Table, second: Table, columns: Batch, path: Path, settings
 
 
 def _with_lists(ids: list[str], columns: Batch, path: Path, settings: ExtractSettings) -> tuple[list[str], Batch]:
-    """Return the ids, each once, and the cells of the second table, if all that is many of an id are its pictures."""
+    """Return the ids and cells of the second table, with one row an id where its rows differ in pictures alone."""
     image = settings.image_column if settings.image_column in columns else usual_column("image", columns)
-    places: dict[str, list[int]] = {}
-    for place, one in enumerate(ids):
-        places.setdefault(one, []).append(place)
-    several = {one: some for one, some in places.items() if len(some) > 1}
+    rows_of: dict[str, list[int]] = {}
+    for row, product_id in enumerate(ids):
+        rows_of.setdefault(product_id, []).append(row)
+    repeated = {product_id: rows for product_id, rows in rows_of.items() if len(rows) > 1}
     of_pictures = {*usual_columns("image", columns), *(name for name in columns if name.lower() in OF_PICTURES)}
-    others = [cells for name, cells in columns.items() if name not in of_pictures | {image}]
+    other_columns = [cells for name, cells in columns.items() if name not in of_pictures | {image}]
     if (
         image is None
-        or not several
-        or not all(map(str.strip, several))
-        or not all(_are_pictures([columns[image][place] for place in some]) for some in several.values())
-        or any(len({cells[place] for place in some}) > 1 for cells in others for some in several.values())
+        or not repeated
+        or not all(map(str.strip, repeated))
+        or not all(_are_pictures([columns[image][row] for row in rows]) for rows in repeated.values())
+        or any(len({cells[row] for row in rows}) > 1 for cells in other_columns for rows in repeated.values())
     ):
         return ids, columns
-    listed = {name: [cells[some[0]] for some in places.values()] for name, cells in columns.items()}
-    rows = {one: row for row, one in enumerate(places)}
-    for one, some in several.items():
-        listed[image][rows[one]] = list_pictures([columns[image][place] for place in some])
+    merged = {name: [cells[rows[0]] for rows in rows_of.values()] for name, cells in columns.items()}
+    for position, rows in enumerate(rows_of.values()):
+        if len(rows) > 1:
+            merged[image][position] = list_pictures([columns[image][row] for row in rows])
     log.info(
         "%s has several rows of %d of its %d ids: their pictures in %s are one product's; of what else tells of these "
         "the first row's counts.",
-        path, len(several), len(places), image,
+        path, len(repeated), len(rows_of), image,
     )  # fmt: skip
-    return list(places), listed
+    return list(rows_of), merged
 
 
 def _are_pictures(cells: Sequence[str]) -> bool:
@@ -156,9 +164,14 @@ def _are_pictures(cells: Sequence[str]) -> bool:
 
 
 def _check_ids(ids: list[str], column: str, path: Path) -> None:
+    """Check that the second table has each id once.
+
+    Raises:
+        CatalogueError: it has one more often.
+    """
     if len(set(ids)) < len(ids):
         counts = Counter(ids)
-        repeated = next(one for one in ids if counts[one] > 1)
+        repeated = next(product_id for product_id in ids if counts[product_id] > 1)
         raise CatalogueError(
             f"--labels: expected each id to stand once in {path}, but {column} has {repeated!r} {counts[repeated]} "
             "times. Remove what is too much."

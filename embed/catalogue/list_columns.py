@@ -1,4 +1,4 @@
-"""Columns whose cells may be lists, where a format has such: those of pictures and labels, by name or as asked."""
+"""Columns whose cells may be lists, where a format has such: those of pictures and labels, by name or by option."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from typing import Any
 from cache.columns.column_names import usual_columns
 from embed.settings import ExtractSettings
 
-__all__ = ["LISTS_STAY", "is_asked", "keeps_lists", "list_cell"]
+__all__ = ["LISTS_STAY", "is_requested", "keeps_lists", "list_cell"]
 
 LISTS_STAY = " (lists that --label or --image-column name stay)"
 
 
-def keeps_lists(name: str, settings: ExtractSettings, *, others: Iterable[str] = ()) -> bool:
-    """Return whether lists in a column stay, as JSON: it is asked for, or called as pictures and labels are.
+def keeps_lists(name: str, settings: ExtractSettings, *, plain_columns: Iterable[str] = ()) -> bool:
+    """Return whether lists in a column stay, as JSON: an option names it, or it is called as pictures and labels are.
 
-    Of those that nobody asked for none stays beside `others`, columns without lists, that are called so, too.
+    A column that no option names does not keep its lists where one of the `plain_columns`, which have none, is called
+    so, too.
 
     >>> keeps_lists("categories", ExtractSettings()), keeps_lists("tags", ExtractSettings())
     (True, False)
-    >>> keeps_lists("categories", ExtractSettings(), others=["product_type"])
+    >>> keeps_lists("categories", ExtractSettings(), plain_columns=["product_type"])
     False
     """
-    roles = [role for role in ("image", "label") if not usual_columns(role, others)]
-    return is_asked(name, settings) or any(usual_columns(role, [name]) for role in roles)
+    roles = [role for role in ("image", "label") if not usual_columns(role, plain_columns)]
+    return is_requested(name, settings) or any(usual_columns(role, [name]) for role in roles)
 
 
-def is_asked(name: str, settings: ExtractSettings) -> bool:
+def is_requested(name: str, settings: ExtractSettings) -> bool:
     """Return whether an option names a column for the pictures or the label."""
     return name in (settings.label, settings.image_column)
 
@@ -43,5 +44,5 @@ def list_cell(items: list[Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON has no value for as a list, a number or text: NumPy's arrays and numbers, dates."""
+    """Return a value that JSON does not know, such as NumPy's or a date, as a list, a number or text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -28,10 +28,10 @@ __all__ = ["open_table", "usual_modalities"]
 log = logging.getLogger("embed_once")
 
 COMPRESSIONS = (".bz2", ".gz", ".tar", ".xz", ".zip", ".zst")
-BY_NAME = {one.name: one for one in FORMATS}
+BY_NAME = {table_format.name: table_format for table_format in FORMATS}
 SEVERAL = Format("several tables", "")
-MOST_BESIDE = 4  # tables that are named where a catalogue is not there
 METADATA = Format("folders with metadata", "")
+MOST_NEIGHBOURS = 4  # tables that are named where a catalogue is not there
 
 
 def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Table:
@@ -66,53 +66,74 @@ def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Tab
 
 def _open_rows(path: Path, settings: ExtractSettings) -> Table:
     """Return the table in a file, or in several, with one row a product."""
-    chosen = _folder_format(path) if os.path.isdir(path) else None
-    is_file = os.path.isfile(path)  # Path.is_file raises on names that no file can have
-    if chosen is None and is_file:
-        chosen = _file_format(path)
-        if chosen is BY_NAME["CSV"] and path.name.lower().endswith(PICTURE_SUFFIXES):
-            raise CatalogueError(f"Expected a catalogue, got a picture, {path}. Name the folder of the pictures.")
-    elif chosen is None and is_pattern(path):
-        chosen = BY_NAME["tar shards"] if _suffix(path) == ".tar" else SEVERAL
-    if chosen is None:
-        _check_answer(path)
-        raise CatalogueError(
-            f"Expected the catalogue to be a file or a folder of products, but {path} is not there. Name it after "
-            f"the command.{_beside(path)}"
-        )
-    if chosen is METADATA:
+    table_format = _format_of(path)
+    if table_format is METADATA:
         from embed.catalogue.formats.metadata_folder import MetadataFolder
 
         return MetadataFolder(path, settings, open_table)
-    if chosen is not SEVERAL:
-        table = _open_one(path, chosen, settings)
-        return merge_products(table, path, settings) if chosen.is_sheet else table
-    files = _tables_of(path) if os.path.isdir(path) else find_files(path)
-    if os.path.isdir(path) and (below := [file for file in files if file.parent != path]):
-        log.info("%s holds tables in folders below it: %d are read, the first %s.", path, len(below), below[0])
+    if table_format is SEVERAL:
+        return _open_several(path, settings)
+    table = _open_as(table_format, path, settings)
+    return merge_products(table, path, settings) if table_format.is_sheet else table
+
+
+def _format_of(path: Path) -> Format:
+    """Return what a folder, a file or a pattern of files is.
+
+    Raises:
+        CatalogueError: there is nothing of this name, or it is a picture.
+    """
+    if os.path.isdir(path):
+        return _folder_format(path)
+    if os.path.isfile(path):  # Path.is_file raises on names that no file can have
+        table_format = _file_format(path)
+        if table_format is BY_NAME["CSV"] and path.name.lower().endswith(PICTURE_SUFFIXES):
+            raise CatalogueError(f"Expected a catalogue, got a picture, {path}. Name the folder of the pictures.")
+        return table_format
+    if is_pattern(path):
+        return BY_NAME["tar shards"] if _suffix(path) == ".tar" else SEVERAL
+    _check_is_absent(path)
+    raise CatalogueError(
+        f"Expected the catalogue to be a file or a folder of products, but {path} is not there. Name it after "
+        f"the command.{_neighbours(path)}"
+    )
+
+
+def _open_several(path: Path, settings: ExtractSettings) -> Table:
+    """Return the tables in a folder, or those that a pattern names, as one."""
+    if os.path.isdir(path):
+        files = _tables_in_or_below(path)
+        if below := [file for file in files if file.parent != path]:
+            log.info("%s holds tables in folders below it: %d are read, the first %s.", path, len(below), below[0])
+    else:
+        files = find_files(path)
     formats = {file: _file_format(file) for file in files}
     with once_for_all(files):
-        several = SeveralTables(path, {file: _open_one(file, one, settings) for file, one in formats.items()})
-    return merge_products(several, path, settings) if all(one.is_sheet for one in formats.values()) else several
+        tables = {file: _open_as(table_format, file, settings) for file, table_format in formats.items()}
+        several = SeveralTables(path, tables)
+    are_sheets = all(table_format.is_sheet for table_format in formats.values())
+    return merge_products(several, path, settings) if are_sheets else several
 
 
-def _beside(path: Path) -> str:
+def _open_as(table_format: Format, path: Path, settings: ExtractSettings) -> Table:
+    if table_format.package:
+        _check_package(table_format)
+    module, _, name = table_format.table.partition(":")
+    table: Table = getattr(import_module(f"embed.catalogue.formats.{module}"), name)(path, settings)
+    return table
+
+
+def _neighbours(path: Path) -> str:
     """Return in a sentence which tables are where a catalogue is not; "" where none is."""
     try:
         names = sorted(entry.name for entry in os.scandir(path.parent) if entry.is_file())
     except OSError:
         return ""
     tables = [name for name in names if format_of_suffix(_suffix(Path(name))) and not name.startswith(".")]
-    more = ", …" if len(tables) > MOST_BESIDE else ""
-    return f" There {'is' if len(tables) == 1 else 'are'} {', '.join(tables[:MOST_BESIDE])}{more}." if tables else ""
-
-
-def _open_one(path: Path, chosen: Format, settings: ExtractSettings) -> Table:
-    if chosen.package:
-        _need(chosen)
-    module, _, name = chosen.table.partition(":")
-    table: Table = getattr(import_module(f"embed.catalogue.formats.{module}"), name)(path, settings)
-    return table
+    if not tables:
+        return ""
+    more = ", …" if len(tables) > MOST_NEIGHBOURS else ""
+    return f" There {'is' if len(tables) == 1 else 'are'} {', '.join(tables[:MOST_NEIGHBOURS])}{more}."
 
 
 def usual_modalities(path: str | Path) -> tuple[str, ...]:
@@ -122,7 +143,7 @@ def usual_modalities(path: str | Path) -> tuple[str, ...]:
     return MODALITIES
 
 
-def _check_answer(path: Path) -> None:
+def _check_is_absent(path: Path) -> None:
     """Check that the system says of a path that there is nothing, and not that it cannot tell.
 
     Raises:
@@ -138,7 +159,7 @@ def _check_answer(path: Path) -> None:
 
 
 def _file_format(path: Path) -> Format:
-    """Return what a file is by its first bytes, else by its suffix, else CSV."""
+    """Return the format of a file by its first bytes, else by its suffix, else CSV."""
     suffix = _suffix(path)
     start = b""
     if suffix != ".tar":
@@ -148,6 +169,11 @@ def _file_format(path: Path) -> Format:
 
 
 def _folder_format(path: Path) -> Format:
+    """Return what a folder is: a saved dataset, pictures with metadata or sidecars, tables, shards, or class folders.
+
+    Raises:
+        CatalogueError: it holds tables or shards beside folders of pictures.
+    """
     names = os.listdir(path)
     if {"dataset_dict.json", "dataset_info.json", "state.json"} & set(names):
         return BY_NAME["Arrow"]
@@ -156,15 +182,15 @@ def _folder_format(path: Path) -> Format:
     if metadata_files(path):
         return METADATA
     shards = sorted(name for name in names if name.lower().endswith(".tar"))
-    tables = _tables_in(path)
+    tables = _tables_right_in(path)
     # JSON beside pictures is often something else.
     files = shards + [file.name for file in tables if _suffix(file) != ".json"]
-    folders = (name for name in sorted(names) if not name.startswith(".") and holds_pictures(path / name))
-    folder = next(folders, None) if files or tables else None
-    if files and folder is not None:
+    picture_folders = (name for name in sorted(names) if not name.startswith(".") and holds_pictures(path / name))
+    picture_folder = next(picture_folders, None) if files or tables else None
+    if files and picture_folder is not None:
         raise CatalogueError(
-            f"Expected a folder to be one catalogue, but {path} holds {files[0]} beside pictures in {folder}. Name "
-            f"the file, {path / files[0]}, or move it elsewhere to have the folders as classes."
+            f"Expected a folder to be one catalogue, but {path} holds {files[0]} beside pictures in {picture_folder}. "
+            f"Name the file, {path / files[0]}, or move it elsewhere to have the folders as classes."
         )
     if not files:
         from embed.catalogue.formats.sidecars import find_sidecars
@@ -174,25 +200,25 @@ def _folder_format(path: Path) -> Format:
     if not (tables or shards or holds_pictures(path)):
         from embed.catalogue.formats.webdataset import find_shards
 
-        tables = _tables_of(path)
+        tables = _tables_in_or_below(path)
         if all(_suffix(table) == ".json" for table in tables):  # which tell of something else
             shards = [shard.name for shard in find_shards(path)]
-    if tables and not shards and folder is None:
+    if tables and not shards and picture_folder is None:
         return SEVERAL
     return BY_NAME["tar shards" if shards else "class folders"]
 
 
-def _tables_of(folder: Path) -> list[Path]:
+def _tables_in_or_below(folder: Path) -> list[Path]:
     """Return the tables right in a folder, or, where neither these nor pictures are in it, those of folders below."""
-    if (tables := _tables_in(folder)) or holds_pictures(folder):
+    if (tables := _tables_right_in(folder)) or holds_pictures(folder):
         return tables
-    tables = [table for below in folders_within(folder) for table in _tables_in(below)]
+    tables = [table for below in folders_within(folder) for table in _tables_right_in(below)]
     return [table for table in tables if _suffix(table) != ".json"] or tables  # such as settings of something
 
 
-def _tables_in(folder: Path) -> list[Path]:
+def _tables_right_in(folder: Path) -> list[Path]:
     """Return the tables right in a folder, sorted by name; lists of failures, and what tells of a dataset, are none."""
-    suffixes = {suffix for one in FORMATS for suffix in one.suffixes} - {".tar"}
+    suffixes = {suffix for table_format in FORMATS for suffix in table_format.suffixes} - {".tar"}
     names = [name for name in os.listdir(folder) if _suffix(Path(name)) in suffixes]
     names = [name for name in names if not name.startswith(".") and not name.endswith(".failures.csv")]
     return [folder / name for name in sorted(names) if name != "dataset_infos.json"]
@@ -208,10 +234,16 @@ def _suffix(path: Path) -> str:
     return suffixes[-1] if inner is not None and inner.is_text else last
 
 
-def _need(chosen: Format) -> None:
+def _check_package(table_format: Format) -> None:
+    """Check that the package that reads a format is installed.
+
+    Raises:
+        CatalogueError: it is not.
+    """
+    package = table_format.package
     try:
-        import_module(chosen.package)
+        import_module(package)
     except ImportError as error:
         raise CatalogueError(
-            f"{chosen.name} catalogues need the package {chosen.package}: pip install {chosen.package}, or use CSV."
+            f"{table_format.name} catalogues need the package {package}: pip install {package}, or use CSV."
         ) from error

@@ -44,18 +44,18 @@ class ProductRows:
     def batches(self) -> Iterator[Batch]:
         """Yield the products in their order, each column a list of cells."""
         n_rows = n_products = 0
-        last: Batch = {name: [] for name in self.columns}  # one product, that may go on
+        unfinished: Batch = {name: [] for name in self.columns}  # one product, which the next batch may go on with
         for rows in self.table.batches():
             n_rows += len(rows[self.key])
-            merged = self._merge({name: last[name] + rows[name] for name in self.columns})
-            last = {name: cells[-1:] for name, cells in merged.items()}
-            whole = {name: cells[:-1] for name, cells in merged.items()}
-            n_products += len(whole[self.key])
-            if whole[self.key]:
-                yield whole
-        n_products += len(last[self.key])
-        if last[self.key]:
-            yield last
+            products = self._merge({name: unfinished[name] + rows[name] for name in self.columns})
+            unfinished = {name: cells[-1:] for name, cells in products.items()}
+            finished = {name: cells[:-1] for name, cells in products.items()}
+            n_products += len(finished[self.key])
+            if finished[self.key]:
+                yield finished
+        n_products += len(unfinished[self.key])
+        if unfinished[self.key]:
+            yield unfinished
         if not self._is_told:
             self._is_told = True
             log.info(
@@ -66,20 +66,22 @@ class ProductRows:
             )  # fmt: skip
 
     def _merge(self, rows: Batch) -> Batch:
-        goes_on = _going_on(rows, self.key, self.titles)
-        starts = [row for row, is_part in enumerate(goes_on) if not is_part]
-        spans = list(zip(starts, [*starts[1:], len(goes_on)], strict=True))
+        """Return the products that rows make, one row each."""
+        continues = _continues(rows, self.key, self.titles)
+        starts = [row for row, is_part in enumerate(continues) if not is_part]
+        spans = list(zip(starts, [*starts[1:], len(continues)], strict=True))
         return {
-            name: [cells[start] if end - start == 1 else self._cell_of(name, cells[start:end]) for start, end in spans]
+            name: [cells[start] if end - start == 1 else self._merged(name, cells[start:end]) for start, end in spans]
             for name, cells in rows.items()
         }
 
-    def _cell_of(self, name: str, cells: Sequence[str]) -> str:
-        first = next(filter(str.strip, cells), "")
+    def _merged(self, name: str, cells: Sequence[str]) -> str:
+        """Return the cell of a product that has several in a column."""
+        first_filled = next(filter(str.strip, cells), "")
         if name != self.image:
-            return first
+            return first_filled
         pictures = list_pictures(cells)
-        self._has_lists |= pictures != first
+        self._has_lists |= pictures != first_filled
         return pictures
 
 
@@ -89,22 +91,24 @@ def merge_products(table: Table, path: Path, settings: ExtractSettings) -> Table
     They do where ids repeat in rows that follow one another, no such row has a title, and most others have.
     """
     key = settings.id_column or usual_column("id", table.columns)
-    asked = [*settings.text_column_names, *filter(None, [settings.text_column])]
-    titles = [name for name in asked or usual_columns("text", table.columns) if name in table.columns and name != key]
+    texts = [*settings.text_column_names, *filter(None, [settings.text_column])] or usual_columns("text", table.columns)
+    titles = [name for name in texts if name in table.columns and name != key]
     if key not in table.columns or not titles:
         return table
     rows = first_rows(table)
-    is_repeat = [row > 0 and one == rows[key][row - 1] for row, one in enumerate(rows[key])]
-    goes_on = _going_on(rows, key, titles)
-    n_titled = sum(bool(cell.strip()) for name in titles[:1] for cell in rows[name])
-    if not any(goes_on) or goes_on != is_repeat or 2 * n_titled < goes_on.count(False):
+    ids = rows[key]
+    repeats = [row > 0 and ids[row] == ids[row - 1] for row in range(len(ids))]
+    continues = _continues(rows, key, titles)
+    n_titled = sum(bool(cell.strip()) for cell in rows[titles[0]])
+    n_products = continues.count(False)
+    if not any(continues) or continues != repeats or 2 * n_titled < n_products:
         return table
     image = settings.image_column or usual_column("image", table.columns)
     return ProductRows(table, path, key=key, titles=titles, image=image)
 
 
-def _going_on(rows: Batch, key: str, titles: Sequence[str]) -> list[bool]:
-    """Return for each row whether it goes on with the product of the row before."""
+def _continues(rows: Batch, key: str, titles: Sequence[str]) -> list[bool]:
+    """Return for each row whether it goes on with the product of the row before: it has its id, and no title."""
     is_titled = [any(map(str.strip, cells)) for cells in zip(*(rows[name] for name in titles), strict=True)]
     ids = rows[key]
     return [

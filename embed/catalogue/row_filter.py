@@ -80,8 +80,8 @@ class Where:
             raise self._wrong(str(error) or type(error).__name__) from error
 
     def rows(self, rows: Rows) -> list[int]:
-        """Return the places of the rows for which the condition holds."""
-        return [place for place, holds in enumerate(self.holds(rows)) if holds]
+        """Return the indices of the rows for which the condition holds."""
+        return [row for row, holds in enumerate(self.holds(rows)) if holds]
 
     def holds(self, rows: Rows) -> list[bool]:
         """Return for each of the rows whether the condition holds."""
@@ -93,7 +93,8 @@ class Where:
 
     def tell(self) -> None:
         """Warn once of the cells seen that metadata takes for numbers, and this language does not."""
-        for column, cells in ({} if self._is_told else self._unread).items():
+        unread = {} if self._is_told else self._unread
+        for column, cells in unread.items():
             n_rows, example = sum(cells.values()), next(iter(cells))
             log.warning(
                 "--where takes %d cells of %s for no numbers, such as %r: they are unequal to each number, and neither "
@@ -103,25 +104,26 @@ class Where:
         self._unread, self._is_told = {}, True
 
     def _comparable(self, node: ast.expr, value: Value, rows: Rows) -> Sequence[Value]:
-        """Return a column's cells as what they are compared with is."""
+        """Return a column's cells as text where the value that they are compared with is text, else as numbers."""
         return rows[self._column(node)] if isinstance(value, str) else self._numbers(node, rows)
 
     def _numbers(self, node: ast.expr, rows: Rows) -> list[int | float]:
-        """Return a column's cells as numbers, and remember those that are such elsewhere alone."""
+        """Return a column's cells as numbers, and count those that are numbers for metadata, and NaN here."""
         name = self._column(node)
         if name in self._numbers_by_column:
             return self._numbers_by_column[name]
         numbers = self._numbers_by_column[name] = [_number(cell) for cell in rows[name]]
-        others = Counter(cell for cell, number in zip(rows[name], numbers, strict=True) if number != number and cell)
-        told = np.isfinite(parse_numbers(list(others)))
-        if told.any():
-            seen = self._unread.setdefault(name, {})
-            for cell, is_told in zip(others, told.tolist(), strict=True):
-                if is_told and (cell in seen or len(seen) < MOST_UNREAD):
-                    seen[cell] = seen.get(cell, 0) + others[cell]
+        nan_cells = Counter(cell for cell, number in zip(rows[name], numbers, strict=True) if number != number and cell)
+        are_formatted = np.isfinite(parse_numbers(list(nan_cells)))  # such as 1,299.00
+        if are_formatted.any():
+            unread = self._unread.setdefault(name, {})
+            for cell, is_formatted in zip(nan_cells, are_formatted.tolist(), strict=True):
+                if is_formatted and (cell in unread or len(unread) < MOST_UNREAD):
+                    unread[cell] = unread.get(cell, 0) + nan_cells[cell]
         return numbers
 
     def _stand_in(self, match: re.Match[str]) -> str:
+        """Return a word that Python can parse for a column's name in backticks."""
         if match[1] is not None:
             return match[1]  # a text, whatever is in it
         self._quoted.append(match[2])
@@ -148,13 +150,14 @@ class Where:
         raise self._wrong(f"{ast.unparse(node)} is neither a number nor text in quotes")
 
     def _holds(self, node: ast.expr, rows: Rows) -> list[bool]:
+        """Return for each of the rows whether a part of the condition holds."""
         match node:
             case ast.BoolOp():
                 combine = all if isinstance(node.op, ast.And) else any
                 parts = [self._holds(part, rows) for part in node.values]
                 return [combine(row) for row in zip(*parts, strict=True)]
             case ast.UnaryOp(op=ast.Not()):
-                return [not one for one in self._holds(node.operand, rows)]
+                return [not holds for holds in self._holds(node.operand, rows)]
             case ast.Compare():
                 sides = [node.left, *node.comparators]
                 parts = [
@@ -165,32 +168,36 @@ class Where:
         raise self._wrong(f"{ast.unparse(node)} is no comparison")
 
     def _compared(self, left: ast.expr, relation: ast.cmpop, right: ast.expr, rows: Rows) -> list[bool]:
+        """Return for each of the rows whether a relation holds between two columns, or one and a literal."""
         if isinstance(relation, ast.In | ast.NotIn):
-            is_wanted = isinstance(relation, ast.In)
-            if isinstance(right, ast.Tuple | ast.List | ast.Set):
-                cells, items = rows[self._column(left)], [self._literal(item) for item in right.elts]
-                texts = {item for item in items if isinstance(item, str)}
-                numbers = {item for item in items if not isinstance(item, str)}
-                values = self._numbers(left, rows) if numbers else cells
-                return [
-                    (cell in texts or (bool(numbers) and value in numbers)) == is_wanted
-                    for cell, value in zip(cells, values, strict=True)
-                ]
-            cells, text = rows[self._column(right)], self._literal(left)
-            if not isinstance(text, str):
-                raise self._wrong(f"{ast.unparse(left)} is no text in quotes")
-            return [(text in cell) == is_wanted for cell in cells]
+            contained = self._contained(left, right, rows)
+            return contained if isinstance(relation, ast.In) else [not is_in for is_in in contained]
         compare = OPERATORS.get(type(relation))
         if compare is None:
             raise self._wrong("is and is not compare nothing here: write == and !=")
         if isinstance(left, ast.Name) and isinstance(right, ast.Name):
             pairs = zip(rows[self._column(left)], rows[self._column(right)], strict=True)
-            return [_compare_cells(compare, one, other) for one, other in pairs]
+            return [_compare_cells(compare, left_cell, right_cell) for left_cell, right_cell in pairs]
         if isinstance(left, ast.Name):
             value = self._literal(right)
             return [compare(cell, value) for cell in self._comparable(left, value, rows)]
         value = self._literal(left)
         return [compare(value, cell) for cell in self._comparable(right, value, rows)]
+
+    def _contained(self, left: ast.expr, right: ast.expr, rows: Rows) -> list[bool]:
+        """Return for each of the rows whether its cell is in a list of literals, or a text in its cell."""
+        if isinstance(right, ast.Tuple | ast.List | ast.Set):
+            cells, items = rows[self._column(left)], [self._literal(item) for item in right.elts]
+            texts = {item for item in items if isinstance(item, str)}
+            numbers = {item for item in items if not isinstance(item, str)}
+            if not numbers:
+                return [cell in texts for cell in cells]
+            cell_numbers = self._numbers(left, rows)
+            return [cell in texts or number in numbers for cell, number in zip(cells, cell_numbers, strict=True)]
+        cells, text = rows[self._column(right)], self._literal(left)
+        if not isinstance(text, str):
+            raise self._wrong(f"{ast.unparse(left)} is no text in quotes")
+        return [text in cell for cell in cells]
 
     def _wrong(self, reason: str) -> SettingError:
         return SettingError(
@@ -198,28 +205,31 @@ class Where:
         )
 
 
-def batches_where(table: Table, where: Where | None) -> Iterator[tuple[int, Sequence[int], Rows]]:
+def batches_where(table: Table, condition: Where | None) -> Iterator[tuple[int, Sequence[int], Rows]]:
     """Yield by batches the rows of a table for which the condition holds: their numbers, from 0, and their cells.
 
-    The first of the three is how many rows the table has had by then, the others counted too.
+    The first of the three is how many rows of the table were read by then, those for which it does not hold too.
     """
     n_rows = 0
     for batch in table.batches():
         start, n_rows = n_rows, n_rows + len(batch[table.columns[0]])
-        if where is None:
+        if condition is None:
             yield n_rows, range(start, n_rows), batch
             continue
-        places = where.rows(batch)
-        cells = {name: [column[place] for place in places] for name, column in batch.items()}
-        yield n_rows, [start + place for place in places], cells
-    if where is not None:
-        where.tell()
+        rows = condition.rows(batch)
+        yield (
+            n_rows,
+            [start + row for row in rows],
+            {name: [cells[row] for row in rows] for name, cells in batch.items()},
+        )
+    if condition is not None:
+        condition.tell()
 
 
-def _compare_cells(compare: Callable[[Any, Any], bool], one: str, other: str) -> bool:
+def _compare_cells(compare: Callable[[Any, Any], bool], left: str, right: str) -> bool:
     """Return what two cells give, compared as numbers if both are such, else as text."""
-    numbers = _number(one), _number(other)
-    return compare(one, other) if any(number != number for number in numbers) else compare(*numbers)
+    numbers = _number(left), _number(right)
+    return compare(left, right) if any(number != number for number in numbers) else compare(*numbers)
 
 
 def _number(cell: str) -> int | float:

@@ -25,16 +25,16 @@ class SeveralTables:
     def __init__(self, path: Path, tables: dict[Path, Table]) -> None:
         self.path = path
         self.tables = tables
-        first, *others = tables
-        self.columns = tables[first].columns
-        for other in others:
-            lacking = _without(self.columns, tables[other].columns)
-            extra = _without(tables[other].columns, self.columns)
+        first_file, *other_files = tables
+        self.columns = tables[first_file].columns
+        for file in other_files:
+            lacking = _without(self.columns, tables[file].columns)
+            extra = _without(tables[file].columns, self.columns)
             if lacking or extra:
                 parts = [f"lacks {', '.join(lacking)}"] * bool(lacking) + [f"has {', '.join(extra)} too"] * bool(extra)
                 raise CatalogueError(
-                    f"Expected the tables of {path} to have the same columns, but {other} {' and '.join(parts)}, other "
-                    f"than {first}. Name one of them, or give all the same columns; --labels joins one by id."
+                    f"Expected the tables of {path} to have the same columns, but {file} {' and '.join(parts)}, other "
+                    f"than {first_file}. Name one of them, or give all the same columns; --labels joins one by id."
                 )
         self._splits = {} if SPLIT in self.columns else splits_of_files(tables.keys())
         self.columns = [*self.columns, *([SPLIT] if self._splits else [])]
@@ -42,13 +42,13 @@ class SeveralTables:
     @property
     def bad_lines(self) -> BadLines:
         """What was left out of all of them."""
-        of_tables = {file: table.bad_lines for file, table in self.tables.items()}
+        by_file = {file: table.bad_lines for file, table in self.tables.items()}
         examples = [
-            (number, f"of {file.name} {reason}") for file, bad in of_tables.items() for number, reason in bad.examples
+            (number, f"of {file.name} {reason}") for file, lines in by_file.items() for number, reason in lines.examples
         ]
-        unit = next(iter(of_tables.values())).unit
+        unit = next(iter(by_file.values())).unit
         return BadLines(
-            self.path, unit=unit, count=sum(bad.count for bad in of_tables.values()), examples=examples[:N_EXAMPLES]
+            self.path, unit=unit, count=sum(lines.count for lines in by_file.values()), examples=examples[:N_EXAMPLES]
         )
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
@@ -60,5 +60,5 @@ class SeveralTables:
                 yield {name: batch[name] for name in self.columns}
 
 
-def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:
-    return [name for name in names if name not in set(others)]
+def _without(names: Sequence[str], excluded: Sequence[str]) -> list[str]:
+    return [name for name in names if name not in set(excluded)]

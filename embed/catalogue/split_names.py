@@ -23,21 +23,24 @@ def splits_of_files(files: Collection[Path]) -> dict[Path, str]:
     ['train', 'test']
     """
     for names in zip(*(reversed(file.parts[-MOST_PARTS:]) for file in files), strict=False):
-        said = list(map(_splits, names))
-        if all(len(words) == 1 for words in said) and len(set().union(*said)) > 1:
-            return {file: word for file, (word,) in zip(files, said, strict=True)}
+        splits = list(map(_splits_in, names))
+        if all(len(words) == 1 for words in splits) and len(set().union(*splits)) > 1:
+            return {file: word for file, (word,) in zip(files, splits, strict=True)}
     return {}
 
 
 def is_of_split(name: str, table_name: str) -> bool:
     """Return whether a path says no other split than a table's name does, or than training where that says none.
 
+    Words are the same split where their first two letters are: ``train`` and ``training``, ``val`` and ``validation``.
+
     >>> is_of_split("train/7.jpg", "Training.csv"), is_of_split("test/7.jpg", "shop.csv")
     (True, False)
     """
-    said, of_table = ({word[:2] for word in _splits(one)} for one in (name, table_name))
-    return said <= (of_table or {"tr"})
+    splits, table_splits = ({word[:2] for word in _splits_in(path)} for path in (name, table_name))
+    return splits <= (table_splits or {"tr"})
 
 
-def _splits(name: str) -> set[str]:
+def _splits_in(name: str) -> set[str]:
+    """Return the words of a name that say splits, in lower case."""
     return SPLITS.intersection(re.findall("[a-z]+", name.lower()))

@@ -34,15 +34,15 @@ def tell_stray_bytes(columns: Mapping[str, Sequence[str]], path: Path) -> None:
     for name, cells in columns.items():
         if isinstance(cells, StringColumn) and cells.is_ascii:
             continue
-        some = []
+        stray_cells = []
         for cell in cells:
             if not cell.isascii():
                 if STRAY.search(cell):
-                    some.append(cell)
+                    stray_cells.append(cell)
                 else:
                     n_unicode += 1
-        if some:
-            stray[name] = some
+        if stray_cells:
+            stray[name] = stray_cells
     if not stray:
         return
     examples = list(chain.from_iterable(stray.values()))[:N_GUESSED]
@@ -57,6 +57,7 @@ def tell_stray_bytes(columns: Mapping[str, Sequence[str]], path: Path) -> None:
 
 
 def _remedy(example: str, examples: Sequence[str], n_unicode: int) -> str:
+    """Return in a sentence what to do about stray cells, where so many other cells are Unicode beyond ASCII."""
     if n_unicode:
         return (
             f"{plural(n_unicode, 'other cell')} of the file read as UTF-8, so that no one encoding reads all: mend "
@@ -77,8 +78,8 @@ def _is_western(cells: Sequence[str]) -> bool:
     """Return whether cp1252 reads the cells as words of Western languages, whose accents stand apart."""
     runs = [run for cell in cells for run in _RUN.findall(cell)]
     n_bytes, n_in_long_runs = sum(map(len, runs)), sum(len(run) for run in runs if len(run) >= LONG_RUN)
-    values = {ord(character) - 0xDC00 for run in runs for character in run}
-    return values <= _WESTERN_BYTES and 2 * n_in_long_runs < n_bytes
+    stray_bytes = {ord(character) - 0xDC00 for run in runs for character in run}  # as surrogateescape writes them
+    return stray_bytes <= _WESTERN_BYTES and 2 * n_in_long_runs < n_bytes
 
 
 def _short(text: str) -> str:

@@ -23,14 +23,14 @@ def choose_rows(
     >>> choose_rows(6, labels=list("aabbb") + [""], per_class=1, sample=None, seed=0)
     [0, 3]
     """
-    chosen = np.random.default_rng(seed).permutation(n_rows).tolist()
+    rows = np.random.default_rng(seed).permutation(n_rows).tolist()
     if per_class is not None and labels is not None:
-        n_taken: Counter[str] = Counter()
-        taken = []
-        for row in chosen:
+        n_drawn: Counter[str] = Counter()
+        drawn_rows = []
+        for row in rows:
             label = clean_label(labels[row])
-            if label and n_taken[label] < per_class:
-                n_taken[label] += 1
-                taken.append(row)
-        chosen = taken
-    return sorted(chosen[:sample])
+            if label and n_drawn[label] < per_class:
+                n_drawn[label] += 1
+                drawn_rows.append(row)
+        rows = drawn_rows
+    return sorted(rows[:sample])

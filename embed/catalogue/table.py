@@ -11,7 +11,7 @@ from embed.catalogue.file_patterns import is_pattern
 
 __all__ = ["BATCH_ROWS", "Table", "first_rows", "folder_of"]
 
-BATCH_ROWS = 65_536  # at most, that are at hand at once
+BATCH_ROWS = 65_536  # of a table, that are in memory at once at most
 
 
 class Table(Protocol):

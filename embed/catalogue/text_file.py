@@ -25,10 +25,10 @@ _COMPRESSION_ERRORS = (
 )  # fmt: skip
 
 
-def find_encoding(path: Path, asked: str | None) -> str:
-    """Return the encoding that is asked for, else UTF-16 where the file begins with its mark, else UTF-8."""
-    if asked is not None:
-        return "utf-8-sig" if asked.lower() in ("utf-8", "utf8", "utf_8") else asked  # with a mark or without
+def find_encoding(path: Path, requested: str | None) -> str:
+    """Return the encoding that is requested, else UTF-16 where the file begins with its mark, else UTF-8."""
+    if requested is not None:
+        return "utf-8-sig" if requested.lower() in ("utf-8", "utf8", "utf_8") else requested  # with a mark or without
     with reading(path), path.open("rb") as file:
         start = file.read(2)
     return "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -78,6 +78,7 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _opened(path: Path, mode: str, **options: str) -> Iterator[Any]:
+    """Open a file, unpacked as its name says, and let errors in the block be those of a catalogue."""
     try:
         with _handle(path, mode, **options) as file:
             yield file
@@ -98,6 +99,7 @@ def _opened(path: Path, mode: str, **options: str) -> Iterator[Any]:
 
 @contextmanager
 def _handle(path: Path, mode: str, **options: Any) -> Iterator[Any]:
+    """Open a file, unpacked as its name says; errors are those of the libraries."""
     if not path.name.lower().endswith(COMPRESSED):  # half a second for pandas is saved
         with path.open(mode, newline="" if mode == "r" else None, **options) as file:
             yield file
@@ -121,6 +123,11 @@ def _only_file(path: Path) -> str:
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    """Open a file in an archive.
+
+    Raises:
+        CatalogueError: it cannot be unpacked.
+    """
     try:
         return archive.open(name)
     except RuntimeError as error:  # a password, or a compression that Python does not know

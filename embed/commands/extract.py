@@ -198,8 +198,8 @@ def _extract_shard(
 
 def _show(report: ExtractReport) -> None:
     """Print what was encoded, what was not, and how to go on."""
-    done = "sealed" if report.was_written else "unchanged"
-    echo(f"{report.cache_path}: {report.n_products} products, {done}, {report.elapsed_s:.1f} s in all.")
+    state = "sealed" if report.was_written else "unchanged"
+    echo(f"{report.cache_path}: {report.n_products} products, {state}, {report.elapsed_s:.1f} s in all.")
     columns = [
         f"{role}: {' + '.join(f'{name} ({_show_share(share)})' for name, share in shares.items())}"
         for role, shares in report.columns.items()
@@ -221,8 +221,12 @@ def _show_encoders(encoders: Sequence[EncoderReport]) -> None:
     print_table(
         ["encoder", "unique", "cached", "encoded", "failed", "seconds"],
         [
-            [one.name, *map(str, (one.n_unique, one.n_cached, one.n_encoded, one.n_failed)), f"{one.elapsed_s:.1f}"]
-            for one in encoders
+            [
+                report.name,
+                *map(str, (report.n_unique, report.n_cached, report.n_encoded, report.n_failed)),
+                f"{report.elapsed_s:.1f}",
+            ]
+            for report in encoders
         ],
         width=WIDTH,
     )
@@ -233,11 +237,11 @@ def _show_share(share: float) -> str:
     return "100 % full" if share == 1 else f"{min(100 * share, 99.9):.1f} % full" if share else "empty"
 
 
-def _modalities(asked: str | None, catalogue_path: Path) -> tuple[str, ...]:
+def _modalities(requested: str | None, catalogue_path: Path) -> tuple[str, ...]:
     from embed.catalogue.open_table import usual_modalities
 
-    if asked is not None:
-        return tuple(name.strip() for name in asked.split(",") if name.strip())
+    if requested is not None:
+        return tuple(name.strip() for name in requested.split(",") if name.strip())
     return usual_modalities(catalogue_path)
 
 
@@ -253,13 +257,13 @@ def _estimate(catalogue_path: Path, cache_path: Path, settings: ExtractSettings,
             ["encoder", "unique", "to encode", "vectors", "tokens", "seconds", "sampled"],
             [
                 [
-                    one.name,
-                    *map(str, (one.n_unique, one.n_missing)),
-                    *map(show_bytes, (one.vector_bytes, one.token_bytes)),
-                    f"{one.encode_s:.0f}",
-                    str(one.n_sampled),
+                    encoder.name,
+                    *map(str, (encoder.n_unique, encoder.n_missing)),
+                    *map(show_bytes, (encoder.vector_bytes, encoder.token_bytes)),
+                    f"{encoder.encode_s:.0f}",
+                    str(encoder.n_sampled),
                 ]
-                for one in costs.encoders
+                for encoder in costs.encoders
             ],
             width=WIDTH,
         )

@@ -29,8 +29,8 @@ class DecodeBudget:
 
     def __init__(self, n_bytes: int) -> None:
         self.n_bytes = n_bytes
-        self._n_taken = 0
-        self._turn = threading.Lock()  # held by the one who waits
+        self._n_taken_bytes = 0
+        self._turn = threading.Lock()  # held by the thread that waits
         self._change = threading.Condition()
 
     def take(self, n_bytes: int) -> AbstractContextManager[None]:
@@ -39,16 +39,16 @@ class DecodeBudget:
 
     @contextmanager
     def _take(self, n_bytes: int) -> Iterator[None]:
-        n_taken = 0
+        n_taken_bytes = 0  # by this block
         try:
             with self._turn, self._change:
-                self._change.wait_for(lambda: not self._n_taken or self._n_taken + n_bytes <= self.n_bytes)
-                self._n_taken += n_bytes
-                n_taken = n_bytes
+                self._change.wait_for(lambda: not self._n_taken_bytes or self._n_taken_bytes + n_bytes <= self.n_bytes)
+                self._n_taken_bytes += n_bytes
+                n_taken_bytes = n_bytes
             yield
         finally:
             with self._change:
-                self._n_taken -= n_taken
+                self._n_taken_bytes -= n_taken_bytes
                 self._change.notify_all()
 
 

@@ -75,8 +75,8 @@ class Hints:
         self._is_refused = False  # the file may be good, so it is kept until all that replaces it is known
         if not is_ignored:
             self._load(path)
-            for other in others:
-                self._load(other)
+            for other_path in others:
+                self._load(other_path)
 
     def __enter__(self) -> Hints:
         return self
@@ -90,22 +90,24 @@ class Hints:
     def find(self, identities: Sequence[bytes]) -> list[str]:
         """Return the key of each identity, "" where none is known."""
         known_identities, keys = self._table
-        wanted = np.array(identities, dtype="S16")
-        at = np.searchsorted(known_identities, wanted)
-        at[at == len(known_identities)] = 0
-        known = known_identities[at] == wanted if len(known_identities) else np.zeros(len(wanted), dtype=bool)
-        known &= wanted != b""  # a file without an identity is none of those, whatever the table holds
+        if not len(known_identities):
+            return [""] * len(identities)
+        queries = np.array(identities, dtype="S16")
+        rows = np.searchsorted(known_identities, queries)
+        rows[rows == len(known_identities)] = 0
+        # A file without an identity is none of those, whatever the table holds.
+        is_known = (known_identities[rows] == queries) & (queries != b"")
         return [
-            keys[row].tobytes().hex() if is_known else ""
-            for row, is_known in zip(at.tolist(), known.tolist(), strict=True)
+            keys[row].tobytes().hex() if has_key else ""
+            for row, has_key in zip(rows.tolist(), is_known.tolist(), strict=True)
         ]
 
     def remember(self, pairs: Sequence[tuple[bytes, str]]) -> None:
         """Keep the key of each identity; of what has no identity or no key, nothing is kept."""
         self._is_used = True
-        for of_file, key in pairs:
-            if of_file and key:
-                self._seen_identities += of_file
+        for identity, key in pairs:
+            if identity and key:
+                self._seen_identities += identity
                 self._seen_keys += bytes.fromhex(key)
         if time.monotonic() - self._saved_at >= SAVE_EVERY_S:
             self._save(is_finished=False)  # hashing may take hours, and a run that is killed loses a minute at most
@@ -124,9 +126,9 @@ class Hints:
         """Add the hints of this run to those that are kept."""
         self._save(is_finished=False)
 
-    def doubt(self, of_file: bytes, key: str, *, place: object) -> None:
+    def doubt(self, identity: bytes, key: str, *, place: object) -> None:
         """Forget everything if it is a hint that gave this identity's key, which the file turned out not to have."""
-        if of_file and self.find([of_file]) == [key]:
+        if identity and self.find([identity]) == [key]:
             log.warning(
                 "%s has other bytes than when it was hashed, but the same size, inode and times (or tag): "
                 "%s cannot be trusted and is removed. The next run reads all files.", place, self.path,

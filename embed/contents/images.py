@@ -28,7 +28,7 @@ from embed.errors import ContentError
 __all__ = ["CONTENT", "EXACT", "decode", "is_scaled", "locate", "measure", "read_image", "to_rgb"]
 
 EXACT = "upright RGB"  # how pictures are decoded that are not scaled meanwhile
-CONTENT = "content"  # in the info of a decoded picture: the bytes that it is of
+CONTENT = "content"  # a key of a decoded picture's `info`: the bytes that were decoded
 
 # Multi-picture JPEGs of cameras (MPO) are opened as JPEG.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")

@@ -16,10 +16,10 @@ def has_too_many_scans(content: bytes) -> bool:
     """Return whether a JPEG's first picture has more than `MAX_SCANS` scans, without decoding it."""
     if content.count(b"\xff\xda") <= MAX_SCANS:  # there may be such bytes in thumbnails and profiles too
         return False
-    n_scans, place = 0, 2
-    while (marker := _MARKER.search(content, place)) is not None and marker[1][0] != _END:
+    n_scans, offset = 0, 2
+    while (marker := _MARKER.search(content, offset)) is not None and marker[1][0] != _END:
         n_scans += marker[1][0] == _START_OF_SCAN
         if n_scans > MAX_SCANS:
             return True
-        place = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2], "big")
+        offset = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2], "big")
     return False

@@ -66,7 +66,7 @@ class ObjectPlace:
         bucket.trust(key)
         if self.facts.n_bytes > MAX_BYTES:
             raise ContentError("too_large")
-        if _held.take(len(content)):
+        if _held_bytes.take(len(content)):
             self.content = content
         return content
 
@@ -85,20 +85,20 @@ class ObjectPlace:
         return hashlib.blake2b(facts.encode("utf-8", "surrogateescape"), digest_size=16, person=b"object").digest()
 
     def __del__(self) -> None:
-        _held.give_back(len(self.content))
+        _held_bytes.give_back(len(self.content))
 
 
 def fetch_together(places: Iterable[object]) -> None:
     """Fetch the objects among some places beside each other, as far as `MOST_FETCHED_BYTES` go, to be read next."""
-    n_bytes, wanted = 0, []
+    n_bytes, objects = 0, []
     for place in places:
         if isinstance(place, ObjectPlace) and not place.content and place.facts is not None:
             n_bytes += place.facts.n_bytes
             if n_bytes > MOST_FETCHED_BYTES:
                 break
-            wanted.append(place)
-    if len(wanted) > 1:
-        list(_threads().map(ObjectPlace.fetch, wanted))
+            objects.append(place)
+    if len(objects) > 1:
+        list(_threads().map(ObjectPlace.fetch, objects))
 
 
 @functools.cache
@@ -106,7 +106,7 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(N_OBJECTS_AT_ONCE, thread_name_prefix="fetch")
 
 
-class _Held:
+class _HeldBytes:
     """How many bytes all places keep together, at most an eighth of the memory and half a GiB."""
 
     def __init__(self) -> None:
@@ -114,6 +114,7 @@ class _Held:
         self._lock = threading.RLock()  # a place may be forgotten in the middle of `take`
 
     def take(self, n_bytes: int) -> bool:
+        """Count bytes as kept, and return whether there is room for them."""
         with self._lock:
             if self._n_bytes + n_bytes > min(MOST_HELD_BYTES, memory_bytes(None) // 4):
                 return False
@@ -125,7 +126,7 @@ class _Held:
             self._n_bytes -= n_bytes
 
 
-_held = _Held()
+_held_bytes = _HeldBytes()
 
 
 def is_object(cell: str) -> bool:

@@ -93,11 +93,11 @@ def plain(text: str) -> str:
 def _without_hidden(text: str) -> str:
     """Return a text without scripts, styles and comments, in time linear in its length, however many are not closed."""
     for start, end in _HIDDEN:
-        pieces, place = [], 0
-        while (opening := start.search(text, place)) and (closing := end.search(text, opening.end())):
-            pieces.append(text[place : opening.start()])
-            place = closing.end()
-        text = " ".join([*pieces, text[place:]])
+        pieces, offset = [], 0
+        while (opening := start.search(text, offset)) and (closing := end.search(text, opening.end())):
+            pieces.append(text[offset : opening.start()])
+            offset = closing.end()
+        text = " ".join([*pieces, text[offset:]])
     return text
 
 

@@ -78,14 +78,14 @@ class Checkpoint:
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # the report names them
             )
-        missing = sorted(report["missing_keys"])
+        lacking = sorted(report["missing_keys"])
         if not needs_pooler(model):
-            missing = [name for name in missing if not name.startswith("pooler.")]
-        missing += sorted(str(key[0]) for key in report["mismatched_keys"])
-        if missing:
+            lacking = [name for name in lacking if not name.startswith("pooler.")]
+        lacking += sorted(str(key[0]) for key in report["mismatched_keys"])
+        if lacking:
             raise WeightsError(
-                f"Expected {self.folder} to hold all weights of its architecture, but {', '.join(missing[:3])} "
-                f"{'is' if len(missing) == 1 else 'are'} missing or of another shape."
+                f"Expected {self.folder} to hold all weights of its architecture, but {', '.join(lacking[:3])} "
+                f"{'is' if len(lacking) == 1 else 'are'} missing or of another shape."
             )
         return model
 

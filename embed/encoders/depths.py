@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from cache import EncoderSpec
-from embed.encoders.of_another import OfAnother
+from embed.encoders.derived_encoder import DerivedEncoder
 from embed.errors import SettingError, WeightsError
 
 __all__ = ["BlockStates", "DepthEncoder", "evenly_spread", "keep_stages", "share_networks"]
@@ -32,7 +32,7 @@ def evenly_spread(n_blocks: int, n_layers: int) -> tuple[int, ...]:
     return tuple(-(-number * n_blocks // n_layers) for number in range(1, n_layers))
 
 
-class DepthEncoder(OfAnother):
+class DepthEncoder(DerivedEncoder):
     """One depth of a network: it takes what the whole encoder takes, and gives what that has beside its own vectors."""
 
     def __init__(self, whole: Any, depth: str) -> None:
@@ -70,9 +70,10 @@ class DepthEncoder(OfAnother):
         """
         if (depth := spec.fields.get(DEPTH)) is None:
             return whole
-        if depth not in (known := whole.all_depths()):
+        depths = whole.all_depths()
+        if depth not in depths:
             raise SettingError(
-                f"Expected {whole.name} to have the depth {depth!r}, but it has {', '.join(known) or 'no other'}."
+                f"Expected {whole.name} to have the depth {depth!r}, but it has {', '.join(depths) or 'no other'}."
             )
         whole.depths = (str(depth),)
         return cls(whole, str(depth))
@@ -80,18 +81,20 @@ class DepthEncoder(OfAnother):
 
 def share_networks(encoders: Sequence[Any]) -> None:
     """Let encoders that are depths of the same network, none loaded yet, have one between them."""
-    wholes: dict[str, Any] = {one.spec.fingerprint: one for one in encoders if not isinstance(one, DepthEncoder)}
-    for one in encoders:
-        if isinstance(one, DepthEncoder):
-            one.whole = wholes.setdefault(one.whole.spec.fingerprint, one.whole)
-            one.whole.depths = tuple(dict.fromkeys((*one.whole.depths, one.depth)))
+    depth_encoders = [encoder for encoder in encoders if isinstance(encoder, DepthEncoder)]
+    wholes: dict[str, Any] = {
+        encoder.spec.fingerprint: encoder for encoder in encoders if not isinstance(encoder, DepthEncoder)
+    }
+    for encoder in depth_encoders:
+        whole = encoder.whole = wholes.setdefault(encoder.whole.spec.fingerprint, encoder.whole)
+        whole.depths = tuple(dict.fromkeys((*whole.depths, encoder.depth)))
 
 
 class BlockStates:
     """What chosen blocks of a transformer give, noted for each thread that asks while it calls the network."""
 
     def __init__(self) -> None:
-        self._here = threading.local()
+        self._thread = threading.local()
 
     def watch(self, model: nn.Module, *, n_blocks: int, depths: Sequence[str]) -> None:
         """Look at some blocks of a network, by their numbers, counted from 1; there are `n_blocks` in a list.
@@ -112,15 +115,15 @@ class BlockStates:
 
     @contextmanager
     def noted(self) -> Iterator[dict[str, Tensor]]:
-        """Give a dictionary in which the states of each depth, (B, L, D), stand once the network was called."""
-        self._here.states = states = dict[str, Tensor]()
+        """Yield a dictionary in which the states of each depth, (B, L, D), stand once the network was called."""
+        self._thread.states = states = dict[str, Tensor]()
         try:
             yield states
         finally:
-            self._here.states = None
+            self._thread.states = None
 
     def _note(self, depth: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
-        states = getattr(self._here, "states", None)
+        states = getattr(self._thread, "states", None)
         if states is not None:
             states[depth] = output[0] if isinstance(output, tuple) else output
 
@@ -130,9 +133,9 @@ def keep_stages(model: GraphModule, depths: Sequence[str]) -> None:
     nodes = list(model.graph.nodes)
     stages = {}
     for depth in depths:
-        behind = f"layer{int(depth.removeprefix('layer')) + 1}."
+        next_stage = f"layer{int(depth.removeprefix('layer')) + 1}."  # whose first module takes the map of this one
         stages[depth] = next(
-            node.args[0] for node in nodes if node.op == "call_module" and str(node.target).startswith(behind)
+            node.args[0] for node in nodes if node.op == "call_module" and str(node.target).startswith(next_stage)
         )
     (output,) = (node for node in nodes if node.op == "output")
     output.args = ((output.args[0], stages),)

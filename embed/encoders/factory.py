@@ -40,7 +40,7 @@ def make_encoders(settings: ExtractSettings) -> list[Encoder]:
         for modality in MODALITIES
         if modality in settings.modalities
         for choice in settings.choices(modality)
-        for encoder in _with_others(_build(modality, choice, settings, device), settings)
+        for encoder in _with_depths_and_views(_build(modality, choice, settings, device), settings)
     ]
 
 
@@ -61,7 +61,7 @@ def rebuild(specs: Sequence[tuple[EncoderSpec, ExtractSettings]]) -> list[Encode
     return encoders
 
 
-def _with_others(whole: Any, settings: ExtractSettings) -> list[Encoder]:
+def _with_depths_and_views(whole: Any, settings: ExtractSettings) -> list[Encoder]:
     from embed.encoders.depths import DepthEncoder
     from embed.encoders.pictures.views import ViewEncoder
 

@@ -31,18 +31,18 @@ class FirstTokenLayer(nn.Module):
 
     def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
         attention: Any = self.attention
-        first = hidden_states[:, :1]  # (B, 1, D)
+        first_state = hidden_states[:, :1]  # (B, 1, D)
         query, key, value = (
             project(states).unflatten(2, (attention.self.num_attention_heads, -1)).transpose(1, 2)  # (B, heads, L, d)
             for project, states in (
-                (attention.self.query, first),
+                (attention.self.query, first_state),
                 (attention.self.key, hidden_states),
                 (attention.self.value, hidden_states),
             )
         )
         mask = None if attention_mask is None else attention_mask[:, :, :1]  # (B, 1, 1, L)
         context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)  # (B, heads, 1, d)
-        attended = attention.output(context.transpose(1, 2).flatten(2), first)  # (B, 1, D)
+        attended = attention.output(context.transpose(1, 2).flatten(2), first_state)  # (B, 1, D)
         return self.output(self.intermediate(attended), attended)
 
 

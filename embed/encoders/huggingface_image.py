@@ -130,8 +130,9 @@ class VisionEncoder:
         groups: dict[tuple[torch.Size, ...], list[int]] = {}  # some processors keep the pictures' aspect ratios
         for number, inputs in enumerate(batch):
             groups.setdefault(tuple(values.shape for values in inputs.values()), []).append(number)
-        several = zip(*(self._vectors([batch[number] for number in group]) for group in groups.values()), strict=True)
-        vectors, *depths = (unpacked(to_host(torch.cat(one).float()).numpy(), groups.values()) for one in several)
+        # The vectors of all groups, then those of each depth.
+        outputs = zip(*(self._vectors([batch[number] for number in group]) for group in groups.values()), strict=True)
+        vectors, *depths = (unpacked(to_host(torch.cat(parts).float()).numpy(), groups.values()) for parts in outputs)
         return Encoded(vectors, None, dict(zip(self.depths, depths, strict=True))) if depths else vectors
 
     def all_depths(self) -> tuple[str, ...]:

@@ -121,20 +121,25 @@ class TextEncoder:
         usual_name = self.checkpoint.usual_name + ("" if pooling == "cls" else f"-{pooling}")
         usual_name += "-tokens" if keep_tokens else ""
         self.name = entry_name(name, usual_name)
+        self.spec = EncoderSpec("text", self._spec_fields())
+
+    def _spec_fields(self) -> dict[str, object]:
+        """Return all that changes the vectors.
+
+        Raises:
+            WeightsError: a file of the weights or the tokenizer cannot be read.
+        """
         tokenizer_paths = matching_files(self.folder, TOKENIZER_FILES)
         words = f"words hashed to {self.text_config.vocab_size} ids"
-        self.spec = EncoderSpec(
-            "text",
-            {
-                **self.checkpoint.fields(),
-                "tokenizer": "sha256:" + files_sha256(tokenizer_paths) if tokenizer_paths else words,
-                "normalisation": NORMALISATION,
-                "max_length": max_length,
-                "pooling": self._pooling_field(),
-                "precision": self.precision,
-                **({"tokens": "last hidden states"} if keep_tokens else {}),
-            },
-        )
+        return {
+            **self.checkpoint.fields(),
+            "tokenizer": "sha256:" + files_sha256(tokenizer_paths) if tokenizer_paths else words,
+            "normalisation": NORMALISATION,
+            "max_length": self.max_length,
+            "pooling": self._pooling_field(),
+            "precision": self.precision,
+            **({"tokens": "last hidden states"} if self.keeps_tokens else {}),
+        }
 
     def prepare(self, content: str) -> list[int]:
         """Return the token ids of one text, special tokens included, at most `max_length`."""
@@ -153,12 +158,12 @@ class TextEncoder:
             if self.keeps_tokens:
                 halves = to_host(states.half()).numpy()  # (n, L, D)
                 tokens |= {number: half[: len(batch[number])] for number, half in zip(group, halves, strict=True)}
-        several = zip(*pooled, strict=True)  # the vectors of all groups, then those of each depth
-        vectors, *depths = (unpacked(to_host(torch.cat(one).float()).numpy(), groups) for one in several)  # (B, D)
+        outputs = zip(*pooled, strict=True)  # the vectors of all groups, then those of each depth
+        vectors, *depths = (unpacked(to_host(torch.cat(parts).float()).numpy(), groups) for parts in outputs)  # (B, D)
         if not self.keeps_tokens and not depths:
             return vectors
-        kept = Tokens.of([tokens[number] for number in range(len(batch))]) if self.keeps_tokens else None
-        return Encoded(vectors, kept, dict(zip(self.depths, depths, strict=True)))
+        batch_tokens = Tokens.of([tokens[number] for number in range(len(batch))]) if self.keeps_tokens else None
+        return Encoded(vectors, batch_tokens, dict(zip(self.depths, depths, strict=True)))
 
     def all_depths(self) -> tuple[str, ...]:
         """Return the numbers of the blocks before the last; none of a tower, which pools otherwise."""
@@ -246,17 +251,18 @@ class TextEncoder:
 
     @torch.inference_mode()
     def _check_first_token(self, model: Any) -> None:
-        """Make sure that the first token sees those after it; in a causal model all texts would get one vector."""
+        """Check that the first token sees those after it; in a causal model all texts would get one vector."""
         lowest = self.text_config.vocab_size // 2
         ids = torch.tensor([[lowest, lowest + 1, lowest + 2], [lowest, lowest + 3, lowest + 4]]) % (2 * lowest)
-        first, second = model(input_ids=ids).last_hidden_state[:, 0]
-        if torch.equal(first, second):
+        vector, other_vector = model(input_ids=ids).last_hidden_state[:, 0]  # (D,) each
+        if torch.equal(vector, other_vector):
             raise WeightsError(
                 f"Expected the first token to see the others for --pooling cls, but in {self.folder} it sees itself "
                 "alone, so that all texts would get the same vector. Use --pooling mean, or another text encoder."
             )
 
     def _check_tower(self, model_name: str) -> None:
+        """Check that nothing is asked of a tower but its own pooling, and that its tokenizer is there."""
         if self.depths:
             raise SettingError(
                 f"--layers: expected 1 for {model_name}, whose own pooling gives its texts' vectors. Extract it in a "

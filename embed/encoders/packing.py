@@ -20,17 +20,17 @@ def pack(lengths: Sequence[int], *, least_tokens: int, most_tokens: int) -> list
     [[0, 2], [3, 1]]
     """
     groups: list[list[int]] = []
-    n_texts = 0
-    last = 0
+    n_texts = 0  # of the last group
+    longest = 0  # likewise
     for number in sorted(range(len(lengths)), key=lengths.__getitem__):
         length = lengths[number]
-        is_full = (n_texts + 1) * length > most_tokens
-        is_worth = length > last and n_texts * last >= least_tokens
-        if not groups or is_full or is_worth:
+        would_be_too_large = (n_texts + 1) * length > most_tokens
+        is_large_enough = length > longest and n_texts * longest >= least_tokens
+        if not groups or would_be_too_large or is_large_enough:
             groups.append([])
             n_texts = 0
         groups[-1].append(number)
-        n_texts, last = n_texts + 1, length
+        n_texts, longest = n_texts + 1, length
     return groups
 
 

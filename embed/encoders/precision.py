@@ -24,7 +24,7 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 
 _setting_lock = threading.Lock()
 _n_inside: list[None] = []
-_before = ExitStack()
+_settings_before = ExitStack()
 
 
 def find_precision(choice: str, device: torch.device) -> str:
@@ -56,7 +56,7 @@ def exact_fp32() -> Iterator[None]:
     """
     with _setting_lock:
         if not _n_inside:
-            _before.enter_context(_fp32_everywhere())
+            _settings_before.enter_context(_fp32_everywhere())
         _n_inside.append(None)
     try:
         yield
@@ -64,37 +64,38 @@ def exact_fp32() -> Iterator[None]:
         with _setting_lock:
             _n_inside.pop()
             if not _n_inside:
-                _before.close()
+                _settings_before.close()
 
 
 @contextmanager
 def _fp32_everywhere() -> Iterator[None]:
+    """Set all of torch's settings to exact fp32 inside the block."""
     import torch
 
     backends: Any = torch.backends
     cudnn, mkldnn, products = backends.cudnn, backends.mkldnn, backends.cuda.matmul
-    # A place set to "none" takes the setting above it, and reads as that; so the upper ones are read and cleared first.
-    places = [backends, cudnn, mkldnn, cudnn.conv, cudnn.rnn, products, mkldnn.conv, mkldnn.rnn, mkldnn.matmul]
-    chosen = []
+    # A scope set to "none" takes the setting above it, and reads as that; so the upper ones are read and cleared first.
+    scopes = [backends, cudnn, mkldnn, cudnn.conv, cudnn.rnn, products, mkldnn.conv, mkldnn.rnn, mkldnn.matmul]
+    old_precisions = []
     old_cudnn = _old_cudnn_setting()
-    for place in places:
-        chosen.append(place.fp32_precision)
-        place.fp32_precision = "none"
+    for scope in scopes:
+        old_precisions.append(scope.fp32_precision)
+        scope.fp32_precision = "none"
     # The old settings, too: torch refuses to read them where they contradict the new ones.
     old_products = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     if old_cudnn is not None:
         cudnn.allow_tf32 = False
-    for place in places[3:]:
-        place.fp32_precision = "ieee"
+    for scope in scopes[3:]:
+        scope.fp32_precision = "ieee"
     try:
         yield
     finally:
         torch.set_float32_matmul_precision(old_products)
         if old_cudnn is not None:
             cudnn.allow_tf32 = old_cudnn
-        for place, precision in reversed(list(zip(places, chosen, strict=True))):
-            place.fp32_precision = precision
+        for scope, precision in reversed(list(zip(scopes, old_precisions, strict=True))):
+            scope.fp32_precision = precision
 
 
 def _old_cudnn_setting() -> bool | None:

@@ -68,13 +68,13 @@ class Encoder(Protocol):
         """
 
 
-def entry_name(asked: str | None, usual: str) -> str:
-    """Return the name that an encoder's vectors have in the cache.
+def entry_name(requested: str | None, usual: str) -> str:
+    """Return the name that an encoder's vectors have in the cache: the requested one, else the usual one.
 
     Raises:
-        SettingError: the name asked for cannot be one.
+        SettingError: the requested name cannot be one.
     """
-    name = re.sub(r"[^\w.+-]", "-", usual) if asked is None else asked
+    name = re.sub(r"[^\w.+-]", "-", usual) if requested is None else requested
     if not re.fullmatch(r"[\w+-][\w.+-]{0,99}", name, flags=re.ASCII) or name in {"key", "status"}:
         raise SettingError(
             "Expected an encoder's name in the cache to be up to 100 letters, digits, '.', '_', '+' and '-', got "

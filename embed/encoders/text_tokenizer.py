@@ -33,23 +33,23 @@ class TextTokenizer:
     def __init__(self, folder: Path | None, *, vocab_size: int, max_length: int, padded_length: int | None) -> None:
         self._lock = threading.Lock()
         self._padded_length = padded_length
-        self._backend: Any = None  # where its ids are those of the whole
+        self._backend: Any = None  # where its ids are those of the tokenizer
         if not matching_files(folder, VOCABULARY_FILES):
-            whole: Any = HashTokenizer(vocab_size)
-            self._encode = partial(whole, max_length=max_length)
+            tokenizer: Any = HashTokenizer(vocab_size)
+            self._encode = partial(tokenizer, max_length=max_length)
         else:
             with expecting(f"{folder} to hold its tokenizer"):  # which raises plain exceptions on damaged files
                 load = transformers.AutoTokenizer.from_pretrained
-                whole = load(folder, local_files_only=True, trust_remote_code=False)
-                self._encode = partial(whole, truncation=True, max_length=max_length)
+                tokenizer = load(folder, local_files_only=True, trust_remote_code=False)
+                self._encode = partial(tokenizer, truncation=True, max_length=max_length)
                 self._encode("")
-            if getattr(type(whole), "_encode_plus", None) is transformers.PreTrainedTokenizerFast._encode_plus:
-                self._backend = whole.backend_tokenizer
-        self._whole = whole
-        self.pad_token_id: int = whole.pad_token_id or 0
+            if getattr(type(tokenizer), "_encode_plus", None) is transformers.PreTrainedTokenizerFast._encode_plus:
+                self._backend = tokenizer.backend_tokenizer
+        self._tokenizer = tokenizer
+        self.pad_token_id: int = tokenizer.pad_token_id or 0
 
     def __call__(self, text: str) -> list[int]:
-        """Return the ids."""
+        """Return the token ids of a text."""
         if self._backend is not None and self._padded_length is None:
             return self._backend.encode(text).ids
         with self._lock:
@@ -57,5 +57,5 @@ class TextTokenizer:
             if isinstance(tokens, list):
                 return tokens
             if self._padded_length is not None:
-                tokens = self._whole.pad(tokens, padding="max_length", max_length=self._padded_length)
+                tokens = self._tokenizer.pad(tokens, padding="max_length", max_length=self._padded_length)
             return tokens["input_ids"]

@@ -97,8 +97,7 @@ class ImageEncoder:
         self.precision = find_precision(precision, self.device)
         self.batch_size = 64 if self.device.type == "cuda" else 8  # few, so that activations stay in the CPU's caches
         self.n_parallel = default_parallel(self.device)
-        recipe = get_model_weights(architecture).DEFAULT.transforms()
-        self.preprocess = Preprocess(recipe, self.device)
+        self.preprocess = Preprocess(get_model_weights(architecture).DEFAULT.transforms(), self.device)
         self.weights_path: Path | None = None
         if weights == "random":
             usual_name = f"{architecture}-random"
@@ -108,7 +107,6 @@ class ImageEncoder:
             self.weights_path = Path(weights)
             stem = self.weights_path.stem
             usual_name = stem if stem.startswith(architecture) else f"{architecture}-{stem}"
-        paths = [] if self.weights_path is None else [self.weights_path]
         self.gate = DecodeGate(decode, self.preprocess, name=usual_name)
         if decode == "fast":
             usual_name += "-fast"
@@ -123,24 +121,32 @@ class ImageEncoder:
         if tokens is not None:
             usual_name += "-tokens" if tokens == "all" else f"-{tokens}"
         self.name = entry_name(name, usual_name)
-        self.spec = EncoderSpec(
-            "image",
-            {
-                "architecture": f"torchvision/{architecture}",
-                **origin_fields(paths, seed=seed, library=f"torchvision {torchvision.__version__}"),
-                "layer": "pooled map" if architecture.startswith("squeezenet") else "input of the last linear layer",
-                "pixels": "upright RGB, transparency on white",
-                **self.gate.fields,
-                "resize": list(recipe.resize_size),
-                "crop": list(recipe.crop_size),
-                "interpolation": recipe.interpolation.value,
-                "antialias": recipe.antialias,
-                "mean": list(recipe.mean),
-                "std": list(recipe.std),
-                "precision": self.precision,
-                **({} if tokens is None else {"tokens": f"feature map, {tokens}"}),
-            },
-        )
+        self.spec = EncoderSpec("image", self._spec_fields(tokens))
+
+    def _spec_fields(self, tokens: str | None) -> dict[str, object]:
+        """Return all that changes the vectors.
+
+        Raises:
+            WeightsError: the weights' file cannot be read.
+        """
+        paths = [] if self.weights_path is None else [self.weights_path]
+        is_squeezenet = self.architecture.startswith("squeezenet")
+        recipe = self.preprocess.recipe
+        return {
+            "architecture": f"torchvision/{self.architecture}",
+            **origin_fields(paths, seed=self.seed, library=f"torchvision {torchvision.__version__}"),
+            "layer": "pooled map" if is_squeezenet else "input of the last linear layer",
+            "pixels": "upright RGB, transparency on white",
+            **self.gate.fields,
+            "resize": list(recipe.resize_size),
+            "crop": list(recipe.crop_size),
+            "interpolation": recipe.interpolation.value,
+            "antialias": recipe.antialias,
+            "mean": list(recipe.mean),
+            "std": list(recipe.std),
+            "precision": self.precision,
+            **({} if tokens is None else {"tokens": f"feature map, {tokens}"}),
+        }
 
     def prepare(self, content: bytes) -> Pixels | BothWays:
         """Return the pixels of one image file, resized and cropped, or as `Preprocess.batch` takes them."""
@@ -173,12 +179,13 @@ class ImageEncoder:
         return tuple(f"layer{number}" for number in range(1, N_STAGES)) if is_resnet else ()
 
     def _forward(self, batch: Sequence[Pixels]) -> tuple[np.ndarray, Tokens | None, dict[str, np.ndarray]]:
+        """Return the pooled vectors, (B, D), the tokens where they are kept, and the vectors of each depth."""
         pixels = self.preprocess.batch(batch)  # (B, H, W, 3)
         outputs = self.model(self.preprocess.normalise(pixels, dtype_of(self.precision)))
         beside = {}
         if self.depths:
             outputs, maps = outputs  # (B, D, H, W) each
-            beside = {depth: to_host(one.float().mean((2, 3))).numpy() for depth, one in maps.items()}
+            beside = {depth: to_host(stage_map.float().mean((2, 3))).numpy() for depth, stage_map in maps.items()}
         if not self.keeps_tokens:
             return to_host(outputs.float()).numpy(), None, beside
         vectors, feature_map = outputs  # (B, D), (B, D, H, W)
@@ -195,19 +202,19 @@ class ImageEncoder:
         model = self._network()
         classifier = _remove_classifier(model)
         if self.weights_path is not None:
-            kept = OrderedDict(
+            state = OrderedDict(
                 (DENSENET_NAME.sub(r"\1\2", name), tensor)
                 for name, tensor in load_state(self.weights_path).items()
                 if name.rpartition(".")[0] != classifier
             )
-            kept._metadata = model.state_dict()._metadata  # type: ignore[attr-defined] # MNASNet looks for its version
+            state._metadata = model.state_dict()._metadata  # type: ignore[attr-defined] # MNASNet looks for its version
             try:
-                model.load_state_dict(kept)
+                model.load_state_dict(state)
             except (RuntimeError, ValueError) as error:
-                first = str(error).split("\n\t")[1] if "\n\t" in str(error) else str(error)
+                first_difference = str(error).split("\n\t")[1] if "\n\t" in str(error) else str(error)
                 raise WeightsError(
                     f"Expected {self.weights_path} to hold the weights of torchvision's {self.architecture}, but: "
-                    f"{first[:300]}"
+                    f"{first_difference[:300]}"
                 ) from error
         fused = fuse_batch_norm(model.eval().requires_grad_(False))
         if self.keeps_tokens:

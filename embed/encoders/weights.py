@@ -173,6 +173,11 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def _snapshot(name: str, modality: str) -> Path:
+    """Return the folder of a model in the hub's cache, downloaded if it is not whole there.
+
+    Raises:
+        WeightsError: it cannot be downloaded.
+    """
     import huggingface_hub
     from huggingface_hub.errors import HFValidationError
 
@@ -197,6 +202,7 @@ def _snapshot(name: str, modality: str) -> Path:
 
 
 def _is_whole(folder: Path, modality: str) -> bool:
+    """Return whether a folder has a config, weights, and a tokenizer's vocabulary or an image processor."""
     if not (folder / "config.json").is_file() or not any(folder.glob("model*.safetensors")):
         return False
     if modality == "image":
@@ -211,9 +217,9 @@ def _first_words(error: Exception) -> str:
 
 @contextmanager
 def _timeout(seconds: float) -> Iterator[None]:
-    before = socket.getdefaulttimeout()
+    former_timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
         yield
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(former_timeout)

@@ -50,9 +50,10 @@ def estimate_encoder(run: EncoderRun, inventory: Inventory) -> EncoderEstimate:
 
     The first content is encoded before the clock starts, so that loading the model is not counted.
     """
-    missing = run.missing(inventory)
-    places = random.Random(0).sample(range(len(missing)), min(len(missing), SAMPLE_CONTENTS))  # noqa: S311 - no secret
-    sample = KeyColumn(missing.contents, missing.rows[places])
+    missing_keys = run.missing_keys(inventory)
+    n_missing = len(missing_keys)
+    sampled = random.Random(0).sample(range(n_missing), min(n_missing, SAMPLE_CONTENTS))  # noqa: S311 - no secret
+    sample = KeyColumn(missing_keys.contents, missing_keys.rows[sampled])
     size = min(run.batch_size, max(1, len(sample) // (4 * run.n_workers)))  # each worker has several
     batches = list(run.encode(sample[:1]))
     started = time.monotonic()
@@ -65,18 +66,18 @@ def estimate_encoder(run: EncoderRun, inventory: Inventory) -> EncoderEstimate:
                 break
     elapsed_s = time.monotonic() - started
     n_sampled = sum(batch.n_contents for batch in batches)
-    scale = len(missing) / max(1, n_sampled)
+    scale = n_missing / max(1, n_sampled)
     pictures: Mapping[int, list[ListedPicture]] = getattr(run.source, "pictures", {})
-    members = {frozenset(one.key for one in listed if one.key) for listed in pictures.values()}
-    lacking = set(missing) if members else set()
-    n_means = sum(len(keys) > 1 and not lacking.isdisjoint(keys) for keys in members)
+    members = {frozenset(picture.key for picture in listed if picture.key) for listed in pictures.values()}
+    distinct_keys = set(missing_keys) if members else set()
+    n_means = sum(len(keys) > 1 and not distinct_keys.isdisjoint(keys) for keys in members)
     vector_bytes = sum(batch.vector_bytes for batch in batches)
     return EncoderEstimate(
         name=run.name,
         n_unique=len(run.source.places),
-        n_missing=len(missing),
+        n_missing=n_missing,
         vector_bytes=round(vector_bytes * (scale + n_means / max(1, n_sampled))),
         token_bytes=round(sum(batch.token_bytes for batch in batches) * scale),
-        encode_s=elapsed_s * len(missing) / max(1, n_timed),
+        encode_s=elapsed_s * n_missing / max(1, n_timed),
         n_sampled=n_sampled,
     )

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +29,10 @@ from embed.errors import SettingError, TooManyBadError
 from embed.extraction.disk_space import folder_beside, free_bytes, needed_bytes
 from embed.extraction.encoding.encoder_run import EncoderReport, EncoderRun
 from embed.extraction.encoding.run_encoders import RunEncoders
-from embed.extraction.encoding.together import encode_all
+from embed.extraction.encoding.shared_decoding import encode_all
 from embed.extraction.engines.registry import ENGINES
 from embed.extraction.estimate import Estimate, estimate_encoder
-from embed.extraction.reuse import take_known
+from embed.extraction.reuse import reuse_vectors
 from embed.extraction.shard import Shard, find_shard
 from embed.extraction.source.content_source import Source, find_source
 from embed.extraction.source.failure_list import list_failures
@@ -99,13 +99,14 @@ def extract(
     if encoders is not None and settings.engine != "local":
         raise SettingError(f"Expected settings that name encoders with --engine {settings.engine}, got encoders.")
     with _work(catalogue_path, cache_path, settings, encoders) as work:
-        _take_known(work, settings)
+        for path in settings.reuse:
+            reuse_vectors(path, work.runs, work.inventory)
         reports = encode(work.runs, work.inventory, settings)
         changed = {key for run in work.runs for key in run.changed}
         products, broken = _products(work, changed)
         n_gone = count_products_gone(work.cache_path, work.catalogue.ids)
         was_written = seal(work.cache_path, work.journal, products, inventory=work.inventory)
-        is_part = any(chosen is not None for chosen in (settings.where, settings.per_class, settings.sample))
+        is_part = any(option is not None for option in (settings.where, settings.per_class, settings.sample))
         tell_products_gone(n_gone, work.catalogue.path, is_part=is_part)
         failures_path, statuses = list_failures(work.cache_path, work.catalogue, list(work.sources), broken=broken)
     report = ExtractReport(
@@ -150,7 +151,8 @@ def extract_shard(
     if settings.engine != "local":
         raise SettingError(f"Expected --shard or --engine {settings.engine}, got both. Leave one out.")
     with _work(catalogue_path, cache_path, settings, encoders, shard=share) as work:
-        _take_known(work, settings)
+        for path in settings.reuse:
+            reuse_vectors(path, work.runs, work.inventory)
         return ShardReport(
             cache_path=work.named_path,
             shard=str(share),
@@ -177,7 +179,7 @@ def estimate(
     settings = settings or ExtractSettings()
     with _work(catalogue_path, cache_path, settings, encoders) as work:
         estimates = [estimate_encoder(run, work.inventory) for run in work.runs]
-        n_bytes = sum(one.vector_bytes + one.token_bytes for one in estimates)
+        n_bytes = sum(encoder.vector_bytes + encoder.token_bytes for encoder in estimates)
         return Estimate(
             cache_path=work.named_path,
             n_products=len(work.catalogue.ids),
@@ -190,7 +192,7 @@ def estimate(
 
 @dataclass(frozen=True)
 class _Work:
-    """What there is to do: the catalogue's contents, which are cached already, and who encodes the rest."""
+    """What there is to do: the catalogue's contents, those that are cached already, and who encodes the others."""
 
     named_path: Path  # the cache as it was asked for, which may be in a bucket
     cache_path: Path  # the file that is written
@@ -213,57 +215,40 @@ def _work(
 
     What is as long as the catalogue takes no more memory than the settings say.
     """
-    with (
-        memory_limit(memory_bytes(settings.memory), folder_beside(cache_path)),
-        _planned(catalogue_path, cache_path, settings, encoders, shard) as work,
-    ):
-        yield work
-
-
-@contextmanager
-def _planned(
-    catalogue_path: str | Path,
-    cache_path: str | Path,
-    settings: ExtractSettings,
-    encoders: Sequence[Encoder] | None,
-    shard: Shard | None,
-) -> Iterator[_Work]:
-    cache_path = StoragePath(cache_path)
-    facts = facts_of(cache_path, follow_symlinks=False)
-    if facts is not None and stat.S_ISLNK(facts.st_mode):
-        cache_path = cache_path.resolve()  # the rename must replace the file, not the link
-    named_path = cache_path
-    catalogue = read_catalogue(catalogue_path, settings)
-    with open_journal(cache_path, shard=shard.name if shard else None) as journal, warnings.catch_warnings():
+    with ExitStack() as stack:
+        stack.enter_context(memory_limit(memory_bytes(settings.memory), folder_beside(cache_path)))
+        named_path = StoragePath(cache_path)
+        facts = facts_of(named_path, follow_symlinks=False)
+        if facts is not None and stat.S_ISLNK(facts.st_mode):
+            named_path = named_path.resolve()  # the rename must replace the file, not the link
+        catalogue = read_catalogue(catalogue_path, settings)
+        journal = stack.enter_context(open_journal(named_path, shard=shard.name if shard else None))
         check_shards(journal)
-        cache_path = journal.cache_path
+        stack.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
-        inventory = Inventory(cache_path, journal)
+        inventory = Inventory(journal.cache_path, journal)
         run_encoders = RunEncoders(inventory, settings, encoders)
         teams = run_encoders.teams
         # What was encoded in another run belongs to these products too.
         modalities = {encoder.spec.modality for encoder, *_ in teams} | (inventory.keys.keys() & catalogue.roles.keys())
-        with open_hints(cache_path, journal, is_ignored=settings.rehash) as hints:
+        with open_hints(journal.cache_path, journal, is_ignored=settings.rehash) as hints:
             sources = {
                 modality: find_source(modality, catalogue, settings, hints=hints, shard=shard)
                 for modality in sorted(modalities)
             }
-        runs = [EncoderRun(team, sources[team[0].spec.modality], cache_path, journal, settings) for team in teams]
+        runs = [
+            EncoderRun(team, sources[team[0].spec.modality], journal.cache_path, journal, settings) for team in teams
+        ]
         run_encoders.make_for(runs)
-        yield _Work(named_path, cache_path, catalogue, journal, inventory, sources, runs)
-
-
-def _take_known(work: _Work, settings: ExtractSettings) -> None:
-    for path in settings.reuse:
-        take_known(path, work.runs, work.inventory)
+        yield _Work(named_path, journal.cache_path, catalogue, journal, inventory, sources, runs)
 
 
 def _products(work: _Work, changed: set[str]) -> tuple[Products, list[BrokenPicture]]:
     """Return the products for the cache, and the pictures that are left out of means."""
     columns: Mapping[str, Sequence[str]] = work.catalogue.columns
-    kept = _kept_samples(work.cache_path)
+    samples = _kept_samples(work.cache_path)
     contents = {
-        modality: source.contents(changed, kept=kept.get(modality, {})) for modality, source in work.sources.items()
+        modality: source.contents(changed, kept=samples.get(modality, {})) for modality, source in work.sources.items()
     }
     broken: list[BrokenPicture] = []
     pictures = work.sources["image"].pictures if "image" in work.sources else {}
@@ -284,6 +269,11 @@ def _kept_samples(cache_path: Path) -> dict[str, dict[str, bytes]]:
 
 
 def _check_bad(report: ExtractReport, settings: ExtractSettings) -> None:
+    """Check that no more contents are bad than the settings allow.
+
+    Raises:
+        TooManyBadError: they are.
+    """
     for modality, counts in report.statuses.items():
         n_bad = sum(count for status, count in counts.items() if status not in NOT_BAD)
         if n_bad > settings.bad_limit(report.n_products):

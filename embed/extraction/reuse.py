@@ -12,15 +12,15 @@ from cache.cloud.local_copies import local_copy
 from cache.system.reading import facts_of
 from embed.extraction.encoding.encoder_run import EncoderRun
 
-__all__ = ["take_known"]
+__all__ = ["reuse_vectors"]
 
 log = logging.getLogger("embed_once")
 
-TAKEN_ROWS = 8192  # at once
+BLOCK_ROWS = 8192  # vectors that are taken at once
 
 
-def take_known(path: Path, runs: Sequence[EncoderRun], inventory: Inventory) -> None:
-    """Take from another cache the vectors that it has of what is missing; of encoders that give tokens too, none.
+def reuse_vectors(path: Path, runs: Sequence[EncoderRun], inventory: Inventory) -> None:
+    """Take missing vectors from another cache that has them; those of encoders that give tokens, too, stay missing.
 
     Raises:
         CacheError: there is no such cache.
@@ -32,26 +32,26 @@ def take_known(path: Path, runs: Sequence[EncoderRun], inventory: Inventory) -> 
     if facts_of(path) is None:
         raise CacheError(f"--reuse: expected a cache at {path}, got nothing there. Correct the path, or leave it out.")
     for run in runs:
-        known = VectorsByKey.of_spec(path, run.encoder.spec)
-        if known is None or "tokens" in run.encoder.spec.fields:
-            what = "tokens are encoded anew" if known is not None else "it has none made in this way"
-            log.info("%s: no vectors are taken from %s: %s.", run.name, path, what)
-        elif n_taken := _take_part_by_part(run, inventory, known):
+        reusable = VectorsByKey.of_spec(path, run.encoder.spec)
+        if reusable is None or "tokens" in run.encoder.spec.fields:
+            reason = "tokens are encoded anew" if reusable is not None else "it has none made in this way"
+            log.info("%s: no vectors are taken from %s: %s.", run.name, path, reason)
+        elif n_taken := _take_part_by_part(run, inventory, reusable):
             log.info("%s: %d vectors are taken from %s.", run.name, n_taken, path)
 
 
-def _take_part_by_part(run: EncoderRun, inventory: Inventory, known: VectorsByKey) -> int:
-    """Take vectors of what the inventory lacks, and return how many."""
-    missing, n_taken = run.missing(inventory), 0
+def _take_part_by_part(run: EncoderRun, inventory: Inventory, reusable: VectorsByKey) -> int:
+    """Publish the reusable vectors of what the inventory lacks, and return how many these are."""
+    missing_keys, n_taken = run.missing_keys(inventory), 0
     encoder = run.encoder
-    for start in range(0, len(missing), TAKEN_ROWS):
-        keys = missing[start : start + TAKEN_ROWS]
-        vectors, is_known, _ = known.find(keys)
-        if is_known.any():
-            taken = list(compress(keys, is_known))
-            run.journal.publish(Part(encoder.name, encoder.spec, taken, vectors[is_known], {}))
+    for start in range(0, len(missing_keys), BLOCK_ROWS):
+        keys = missing_keys[start : start + BLOCK_ROWS]
+        vectors, has_vector, _ = reusable.find(keys)
+        if has_vector.any():
+            taken_keys = list(compress(keys, has_vector))
+            run.journal.publish(Part(encoder.name, encoder.spec, taken_keys, vectors[has_vector], {}))
             run.journal.merge(encoder.spec.modality, encoder.name)
-            n_taken += len(taken)
+            n_taken += len(taken_keys)
     if n_taken:
         inventory.update()
     return n_taken

@@ -52,7 +52,7 @@ class Shard:
         return int(key[:16], 16) % self.count == self.number
 
     def pictures(self, cells: Sequence[str]) -> list[str]:
-        """Return those cells whose pictures are this worker's: a picture under one path is one worker's."""
+        """Return those cells whose pictures are this worker's; all cells of one path are the same worker's."""
         return [
             cell
             for n, cell in enumerate(cells)
@@ -87,18 +87,18 @@ def find_shard(text: str, environment: Mapping[str, str]) -> Shard:
                 f"--shard: expected a number and how many there are, such as 3/16, or auto, got {text!r}."
             )
         return Shard(int(match[1]), int(match[2]))
-    known = {name: Shard(*numbers) for name, numbers in _started_by(environment)}
-    several = {name: shard for name, shard in known.items() if shard.count > 1} or known
-    if len(set(several.values())) > 1:
-        shown = ", ".join(f"{shard} of {name}" for name, shard in several.items())
+    by_starter = {name: Shard(*numbers) for name, numbers in _started_by(environment)}
+    shards = {name: shard for name, shard in by_starter.items() if shard.count > 1} or by_starter
+    if len(set(shards.values())) > 1:
+        shown = ", ".join(f"{shard} of {name}" for name, shard in shards.items())
         raise SettingError(f"--shard auto: expected one answer, got {shown}. Name the shard, as --shard 3/16.")
-    if not several:
+    if not shards:
         raise SettingError(
             "--shard auto: expected the variables of a Slurm array (SLURM_ARRAY_TASK_ID) or step (srun), of torchrun "
             "(RANK, WORLD_SIZE) or of a Kubernetes indexed job (JOB_COMPLETION_INDEX), but none is set. Name the "
             "shard, as --shard 3/16."
         )
-    return next(iter(several.values()))
+    return next(iter(shards.values()))
 
 
 def _started_by(environment: Mapping[str, str]) -> list[tuple[str, tuple[int, int]]]:

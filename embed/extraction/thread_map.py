@@ -33,22 +33,22 @@ def completed(
     After the first error, and after a Ctrl-C that comes while results are awaited, nothing new is begun; what is
     running is finished and yielded, and then the error is raised.
     """
-    rest = iter(items)
+    remaining = iter(items)
     pending: dict[Future[Result], None] = {}  # in their order, so that what is done at once is yielded in it
     error: BaseException | None = None
     with ThreadPoolExecutor(n_workers, thread_name_prefix="worker", initializer=start_worker) as pool:
         try:
             while error is None:
                 try:
-                    for item in islice(rest, n_ahead - len(pending)):
+                    for item in islice(remaining, n_ahead - len(pending)):
                         pending[pool.submit(function, item)] = None
-                    finished = wait(pending, return_when=FIRST_COMPLETED).done if pending else set()
-                    done = [future for future in pending if future in finished]
+                    done = wait(pending, return_when=FIRST_COMPLETED).done if pending else set()
+                    finished = [future for future in pending if future in done]
                 except KeyboardInterrupt as interrupt:
-                    error, done = interrupt, []
+                    error, finished = interrupt, []
                 if not pending and error is None:
                     return
-                for future in done:
+                for future in finished:
                     del pending[future]
                     if (failure := future.exception()) is None:
                         yield future.result()

@@ -34,8 +34,10 @@ def check_shards(journal: Journal) -> None:
     if journal.working_shards:
         n_working = len(journal.working_shards)
         names = ", ".join(list(journal.working_shards)[:3]) + (", …" if n_working > 3 else "")
-        left = next((path for path in journal.working_shards.values() if path), None)
-        killed = f" If one was killed, which no lock tells here, first remove its lock, such as {left}." if left else ""
+        lock_path = next((path for path in journal.working_shards.values() if path), None)
+        killed = ""
+        if lock_path:
+            killed = f" If one was killed, which no lock tells here, first remove its lock, such as {lock_path}."
         raise CacheLockedError(
             f"Expected all shards to be done, but {n_working} {'is' if n_working == 1 else 'are'} still at work "
             f"({names} in {journal.folder}). What they have done is kept. Wait for their end and type the same line "
@@ -57,11 +59,11 @@ def _is_waited_for(journal: Journal) -> bool:
 @contextmanager
 def open_hints(cache_path: Path, journal: Journal, *, is_ignored: bool) -> Iterator[Hints]:
     """Yield the hints beside the cache, with those that shards have left taken in; or a shard's own, and these."""
-    path, others = cache_path.with_name(cache_path.name + ".hints"), journal.hint_paths
+    path, other_paths = cache_path.with_name(cache_path.name + ".hints"), journal.hint_paths
     if journal.is_shard:
-        (path,), others = others, [path]
-    with Hints(path, folder=journal.folder, is_ignored=is_ignored, others=others) as hints:
+        (path,), other_paths = other_paths, [path]
+    with Hints(path, folder=journal.folder, is_ignored=is_ignored, others=other_paths) as hints:
         yield hints
     if not journal.is_shard and hints.is_saved:
-        for other in others:
-            other.unlink()
+        for other_path in other_paths:
+            other_path.unlink()

@@ -82,6 +82,7 @@ class ValueSample:
             self.pairs = Counter({pair: n for pair, n in self.pairs.items() if self._has(pair[0])})
 
     def _has(self, value: str) -> bool:
+        """Return whether a value is in the sample."""
         return zlib.crc32(value.encode("utf-8", "surrogateescape")) % self.times == 0
 
 
@@ -132,8 +133,8 @@ def cramers_v(pairs: Mapping[tuple[str, str], int]) -> float | None:
     # Chi squared over n; pairs that do not occur add nothing to this form of it.
     phi2 = sum(count / rows[value] * count / columns[label] for (value, label), count in pairs.items()) - 1
     n_rows, n_columns = (len(side) - (len(side) - 1) ** 2 / (n - 1) for side in (rows, columns))  # corrected
-    least = min(n_rows, n_columns) - 1
-    if least <= 1e-9:
+    largest_phi2 = min(n_rows, n_columns) - 1
+    if largest_phi2 <= 1e-9:
         return None
     corrected = max(0.0, phi2 - (len(rows) - 1) * (len(columns) - 1) / (n - 1))
-    return min(1.0, (corrected / least) ** 0.5)
+    return min(1.0, (corrected / largest_phi2) ** 0.5)

@@ -36,12 +36,12 @@ def kind_of(counts: Mapping[str, int]) -> str:
         return kind
     present = {cell.strip(): n for cell, n in counts.items() if not is_missing(cell, "number")}
     n_rows = sum(present.values())
-    are_own = n_rows >= LEAST_ROWS and len(present) >= 0.99 * n_rows
+    are_distinct = n_rows >= LEAST_ROWS and len(present) >= 0.99 * n_rows
     if kind == "number":
-        return "id" if are_own and all(cell.isdecimal() for cell in present) else kind
+        return "id" if are_distinct and all(cell.isdecimal() for cell in present) else kind
     mean_length = sum(len(cell) * n for cell, n in present.items()) / n_rows
     if 2 * len(present) <= n_rows and (mean_length <= LONGEST_CATEGORY or LEAST_ROWS * len(present) <= n_rows):
         return kind
-    if are_own and all(_CODE.fullmatch(cell) for cell in present):
+    if are_distinct and all(_CODE.fullmatch(cell) for cell in present):
         return "id"
     return "text"

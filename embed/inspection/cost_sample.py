@@ -42,12 +42,12 @@ class Cost:
     @property
     def n_bytes(self) -> int:
         """The bytes of all vectors."""
-        return sum(one.vector_bytes for one in self.encoders)
+        return sum(encoder.vector_bytes for encoder in self.encoders)
 
     @property
     def encode_s(self) -> float:
         """The seconds of all encoders, one after the other."""
-        return sum(one.encode_s for one in self.encoders)
+        return sum(encoder.encode_s for encoder in self.encoders)
 
 
 def measure_cost(
@@ -70,26 +70,26 @@ def measure_cost(
 
     try:
         with TemporaryDirectory(prefix="embed-inspect-") as folder:
-            chosen = _sample_settings(settings, modalities)
+            sample_settings = _sample_settings(settings, modalities)
             sample_path = Path(folder) / "data.csv"
             _write_sample(sample_path, rows, roles, root=root, allow_outside=settings.allow_outside)
-            estimates = estimate(sample_path, Path(folder) / "embeddings.h5", settings=chosen).encoders
+            estimates = estimate(sample_path, Path(folder) / "embeddings.h5", settings=sample_settings).encoders
     except (CatalogueError, DeviceError, SettingError, WeightsError) as error:
         return Cost([], str(error))
     except OSError as error:
         return Cost([], f"{error}. If the temporary folder is full, name another with TMPDIR.")
     encoders = []
-    for one in estimates:
-        n_contents = n_unique[one.name.partition("/")[0]]
-        if one.n_missing and one.vector_bytes:
-            share = n_contents / one.n_missing
+    for estimated in estimates:
+        n_contents = n_unique[estimated.name.partition("/")[0]]
+        if estimated.n_missing and estimated.vector_bytes:
+            scale = n_contents / estimated.n_missing
             encoders.append(
                 EncoderCost(
-                    name=one.name.removesuffix("-random"),
+                    name=estimated.name.removesuffix("-random"),
                     n_contents=n_contents,
-                    vector_bytes=round(one.vector_bytes * share),
-                    encode_s=one.encode_s * share,
-                    n_sampled=one.n_sampled,
+                    vector_bytes=round(estimated.vector_bytes * scale),
+                    encode_s=estimated.encode_s * scale,
+                    n_sampled=estimated.n_sampled,
                 )
             )
     return Cost(encoders, "" if encoders else "no content of the sample could be read")
@@ -105,12 +105,12 @@ def _sample_settings(settings: ExtractSettings, modalities: tuple[str, ...]) -> 
         delimiter=",", bad_lines="skip", where=None, label=None, per_class=None, sample=None,
         image_root=None, allow_outside=True,
         image_weights="random", text_weights="random", image_name=None, text_name=None,
-        text_encoder=",".join(_at_hand(settings.text_encoder)),
+        text_encoder=",".join(_local_encoders(settings.text_encoder)),
         tokens=None, retry_failed=False, rehash=False, max_bad=None,
     )  # fmt: skip
 
 
-def _at_hand(text_encoder: str) -> list[str]:
+def _local_encoders(text_encoder: str) -> list[str]:
     """Return the text encoders, each as its folder on this machine where there is one, for its architecture."""
     names = [name.strip() for name in text_encoder.split(",")]
     return [name if name == "bert-base-uncased" else str(local_folder(name, "config.json") or name) for name in names]

@@ -1,7 +1,7 @@
 """Inspection: what a catalogue holds, before anything is paid for. `embed.inspect` does it all.
 
-The rows are read once, in batches, and counted by a `Tally`; where contents repeat, they are read a second time up to
-the last row that is shown. Then the pictures are read, and a sample is encoded for the cost.
+The rows are read once, in batches, and counted by a `RowCounter`; where contents repeat, they are read a second time up
+to the last row that is shown. Then the pictures are read, and a sample is encoded for the cost.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from embed.inspection.duplicate_counter import Repeats
 from embed.inspection.inspection_settings import InspectSettings
 from embed.inspection.label_profile import LabelProfile, profile_label
 from embed.inspection.picture_profile import PictureProfile, profile_pictures
-from embed.inspection.row_counter import Tally
+from embed.inspection.row_counter import RowCounter
 from embed.inspection.rows import Row, Rows
 from embed.inspection.text_profile import TextProfile
 
@@ -99,35 +99,35 @@ def inspect(catalogue_path: str | Path = "data.csv", *, settings: InspectSetting
     path = StoragePath(catalogue_path)
     source = Rows(path, settings)
     roles = source.roles
-    tally = _count(source, settings)
-    columns = tally.profiles()
-    associations = tally.associations(columns)
-    rows, ids, texts = _repeats(tally, source)
+    counter = _count(source, settings)
+    columns = counter.profiles()
+    associations = counter.associations(columns)
+    rows, ids, texts = _repeats(counter, source)
     root = resolved(extract.image_root or folder_of(path))
-    pictures = _pictures(tally, root, settings)
+    pictures = _pictures(counter, root, settings)
     text = None
     if texts is not None:
-        text = tally.texts.profile(
+        text = counter.texts.profile(
             roles["text"], texts, text_encoder=extract.text_encoder, max_length=extract.max_length
         )
-    label_counts = tally.columns[roles["label"]].counts if "label" in roles else None
-    sample = [numbered for _, numbered in tally.rows.items()]
+    label_counts = counter.columns[roles["label"]].counts if "label" in roles else None
+    sample = [numbered for _, numbered in counter.rows.items()]
     bad_lines = source.bad_lines
     return Inspection(
         path=path,
         root=root,
-        n_rows=tally.n_rows,
+        n_rows=counter.n_rows,
         n_read=source.n_read,
         roles=roles,
         columns=columns,
         repeated_rows=rows,
-        not_in_rows=[role for role, is_out in (("id", "id" in roles), ("image", tally.has_placed)) if is_out],
+        not_in_rows=["id"] * ("id" in roles) + ["image"] * counter.has_placed,
         repeated_ids=ids,
         label=None if label_counts is None else profile_label(roles["label"], label_counts),
         associations=associations,
-        not_compared=tally.not_compared(columns),
-        near_leaks=tally.near_leaks(associations),
-        group_columns=tally.group_columns(),
+        not_compared=counter.not_compared(columns),
+        near_leaks=counter.near_leaks(associations),
+        group_columns=counter.group_columns(),
         text=text,
         pictures=pictures,
         products=_choose_products(sample, roles, settings),
@@ -140,9 +140,9 @@ def inspect(catalogue_path: str | Path = "data.csv", *, settings: InspectSetting
     )
 
 
-def _count(source: Rows, settings: InspectSettings) -> Tally:
-    """Return what the rows, read once, come to."""
-    tally = Tally(
+def _count(source: Rows, settings: InspectSettings) -> RowCounter:
+    """Return the counter of all rows, which are read once."""
+    counter = RowCounter(
         source.columns,
         source.roles,
         text_columns=source.text_columns,
@@ -153,41 +153,37 @@ def _count(source: Rows, settings: InspectSettings) -> Tally:
     )
     with Progress("Reading the catalogue", None, unit="row") as progress:
         for numbers, batch in source.batches():
-            tally.add(numbers, batch)
+            counter.add(numbers, batch)
             progress.advance(len(numbers))
-    return tally
+    return counter
 
 
-def _repeats(tally: Tally, source: Rows) -> tuple[Repeats, Repeats | None, Repeats | None]:
+def _repeats(counter: RowCounter, source: Rows) -> tuple[Repeats, Repeats | None, Repeats | None]:
     """Return the repeats of rows, ids and texts, with the cells of those to be shown."""
-    repeats_of = {"row": tally.row_digests.repeats(n_largest=N_REPEATS)}
-    if "id" in tally.roles:
-        repeats_of["id"] = tally.id_digests.repeats(n_largest=N_REPEATS)
-    if "text" in tally.roles:
-        repeats_of["text"] = tally.texts.digests.repeats(n_largest=N_REPEATS)
+    repeats_of = {"row": counter.row_digests.repeats(n_largest=N_REPEATS)}
+    if "id" in counter.roles:
+        repeats_of["id"] = counter.id_digests.repeats(n_largest=N_REPEATS)
+    if "text" in counter.roles:
+        repeats_of["text"] = counter.texts.digests.repeats(n_largest=N_REPEATS)
     rows = source.at({repeat.row for repeats in repeats_of.values() for repeat in repeats.largest})
-    shown = {role: tally.roles.get(role) for role in ("id", "text")}
-    shown["row"] = tally.roles.get("text") or tally.roles.get("image") or next(iter(tally.columns))
-    with_cells = {
-        role: replace(
-            repeats,
-            largest=[
-                replace(repeat, row=rows[repeat.row][0], example=rows[repeat.row][1][shown[role] or ""])
-                for repeat in repeats.largest
-            ],
-        )
-        for role, repeats in repeats_of.items()
-    }
-    return with_cells["row"], with_cells.get("id"), with_cells.get("text")
+    shown_column = {role: counter.roles.get(role, "") for role in ("id", "text")}
+    shown_column["row"] = counter.roles.get("text") or counter.roles.get("image") or next(iter(counter.columns))
+    for role, repeats in repeats_of.items():
+        largest = []
+        for repeat in repeats.largest:
+            number, cells = rows[repeat.row]
+            largest.append(replace(repeat, row=number, example=cells[shown_column[role]]))
+        repeats_of[role] = replace(repeats, largest=largest)
+    return repeats_of["row"], repeats_of.get("id"), repeats_of.get("text")
 
 
-def _pictures(tally: Tally, root: Path, settings: InspectSettings) -> PictureProfile | None:
-    if "image" not in tally.roles:
+def _pictures(counter: RowCounter, root: Path, settings: InspectSettings) -> PictureProfile | None:
+    if "image" not in counter.roles:
         return None
     return profile_pictures(
-        tally.roles["image"],
-        [named for _, named in tally.pictures.items()],
-        n_rows=tally.n_rows,
+        counter.roles["image"],
+        [named for _, named in counter.pictures.items()],
+        n_rows=counter.n_rows,
         root=root,
         allow_outside=settings.extract.allow_outside,
         deep=settings.deep,
@@ -200,15 +196,15 @@ def _choose_products(
 ) -> list[Product]:
     """Return products to show: of the largest classes the same number each, as far as there are, else any."""
     groups: dict[str, list[Product]] = {}
-    for place in np.random.default_rng(settings.seed).permutation(len(sample)).tolist():
-        number, row = sample[place]
+    for index in np.random.default_rng(settings.seed).permutation(len(sample)).tolist():
+        number, row = sample[index]
         cells = {role: row[column] for role, column in roles.items()}
         label = clean_label(cells.get("label", ""))
         product = Product(cells.get("id", ""), cells.get("image", ""), cells.get("text", ""), label, number)
         groups.setdefault(label, []).append(product)
     largest = sorted(groups.values(), key=len, reverse=True)[:N_CLASSES_SHOWN]
-    rounds = (group[turn] for turn in range(len(sample)) for group in largest if turn < len(group))
-    return sorted(islice(rounds, settings.n_products), key=lambda product: product.label)
+    in_turn = (group[turn] for turn in range(len(sample)) for group in largest if turn < len(group))
+    return sorted(islice(in_turn, settings.n_products), key=lambda product: product.label)
 
 
 def _cost(

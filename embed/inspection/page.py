@@ -16,7 +16,7 @@ from embed.contents.images import decode, locate, read_image
 from embed.contents.statuses import MEANINGS, OK
 from embed.errors import ContentError
 from embed.inspection.label_profile import MIN_ROWS
-from embed.inspection.recommendations import find, list_repeats
+from embed.inspection.recommendations import list_findings, list_repeats
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -48,13 +48,17 @@ def write_page(inspection: Inspection, path: Path) -> Path:
     page = render_page(
         Path(__file__).with_name("inspect.html"),
         inspection=inspection,
-        findings=find(inspection),
+        findings=list_findings(inspection),
         repeats=list_repeats(inspection),
         label_figure=_draw_label(inspection.label) if inspection.label and inspection.label.sizes else None,
         text_figure=_draw_lengths(inspection.text) if inspection.text and inspection.text.lengths else None,
         picture_figure=_draw_sizes(inspection.pictures) if inspection.pictures and inspection.pictures.widths else None,
         cards=_cards(inspection),
-        slips=[(count, what) for count, what in SLIPS if any(getattr(one, count) for one in inspection.columns)],
+        slips=[
+            (attribute, slip)
+            for attribute, slip in SLIPS
+            if any(getattr(column, attribute) for column in inspection.columns)
+        ],
         meanings=MEANINGS,
         min_rows=MIN_ROWS,
         ok=OK,
@@ -65,11 +69,11 @@ def write_page(inspection: Inspection, path: Path) -> Path:
 
 
 def _cards(inspection: Inspection) -> list[dict[str, str]]:
-    """Return the cards of all products, whose pictures are read in the table's order: some tables begin anew else."""
+    """Return the cards of all products; pictures are read in the table's order, since some tables cannot go back."""
     products = inspection.products
-    order = sorted(range(len(products)), key=lambda place: products[place].row)
-    cards = {place: _card(products[place], inspection) for place in order}
-    return [cards[place] for place in range(len(products))]
+    reading_order = sorted(range(len(products)), key=lambda index: products[index].row)
+    cards = {index: _card(products[index], inspection) for index in reading_order}
+    return [cards[index] for index in range(len(products))]
 
 
 def _card(product: Product, inspection: Inspection) -> dict[str, str]:
@@ -125,15 +129,15 @@ def _draw_lengths(text: TextProfile) -> Markup:
 
 def _draw_sizes(pictures: PictureProfile) -> Markup:
     with draw(height=2.8) as figure:
-        left, right = figure.subplots(1, 2, sharey=True)
-        for axes, counts, what, colour in (
-            (left, pictures.widths, "width", COLOURS[0]),
-            (right, pictures.heights, "height", COLOURS[2]),
+        width_axes, height_axes = figure.subplots(1, 2, sharey=True)
+        for axes, counts, side, colour in (
+            (width_axes, pictures.widths, "width", COLOURS[0]),
+            (height_axes, pictures.heights, "height", COLOURS[2]),
         ):
             _draw_histogram(axes, counts, colour=colour)
             axes.set_xlim(left=0)
-            axes.set_xlabel(f"{what}, pixels")
-        left.set_ylabel("pictures")
+            axes.set_xlabel(f"{side}, pixels")
+        width_axes.set_ylabel("pictures")
         return svg(figure, label="Pictures by their width and height")
 
 

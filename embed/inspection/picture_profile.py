@@ -20,14 +20,14 @@ from embed.extraction.thread_map import map_pictures
 from embed.inspection.duplicate_counter import Digests, Repeats
 from embed.inspection.quantiles import find_quantiles
 
-__all__ = ["BadPicture", "Picture", "PictureProfile", "look_at", "profile_pictures"]
+__all__ = ["BadPicture", "Picture", "PictureProfile", "inspect_picture", "profile_pictures"]
 
-MOST_COMPARED_PIXELS = 200_000_000  # that are decoded for it where `deep` is not said, in some seconds
+MOST_COMPARED_PIXELS = 200_000_000  # decoded to compare pictures where `deep` is not set, in some seconds
 MOST_BAD = 1000  # listed by name
 N_SIZES = 20  # the commonest
 N_REPEATS = 10  # the largest groups of copies
 
-Named = tuple[int, tuple[str, str]]  # row, (id, cell)
+NamedPicture = tuple[int, tuple[str, str]]  # row, (id, cell)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class PictureProfile:
 
 def profile_pictures(
     column: str,
-    named: Sequence[Named],
+    named: Sequence[NamedPicture],
     *,
     n_rows: int,
     root: Path,
@@ -97,52 +97,56 @@ def profile_pictures(
 ) -> PictureProfile:
     """Read the files that rows name, each once, and return what they are.
 
-    Every file is hashed whole, for that is how copies are found; its pixels are decoded only where `deep` is said.
-    Memory: the named rows, whose number the caller bounds, and a few files for each of the workers.
+    Every file is hashed whole, for that is how copies are found; all pixels are decoded where `deep` is set, else those
+    of pictures of one size, if they are few. Memory: the named rows, whose number the caller bounds, and a few files
+    for each of the workers.
     """
     root = resolved(root)
     folders: dict[str, Path] = {}
 
-    def look_all(some: Sequence[Named], *, deep: bool, label: str) -> list[Picture]:
-        def look(block: Sequence[Named]) -> list[Picture]:
+    def inspect_all(named: Sequence[NamedPicture], *, deep: bool, label: str) -> list[Picture]:
+        def inspect_block(block: Sequence[NamedPicture]) -> list[Picture]:
             return [
-                look_at(row, cell, root=root, allow_outside=allow_outside, deep=deep, folders=folders)
+                inspect_picture(row, cell, root=root, allow_outside=allow_outside, deep=deep, folders=folders)
                 for row, (_, cell) in block
             ]
 
+        cells = [cell for _, (_, cell) in named]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
-            blocks = map_pictures(look, some, [cell for _, (_, cell) in some], label=label, n_workers=n_workers)
+            blocks = map_pictures(inspect_block, named, cells, label=label, n_workers=n_workers)
             return [picture for block in blocks for picture in block]
 
-    pictures = look_all(named, deep=deep, label="Reading pictures")
-    places = _comparable(pictures)
-    n_pixels = sum(pictures[place].width * pictures[place].height for place in places)
-    compared: list[Picture] | None = [pictures[place] for place in places]
-    if not deep:
-        chosen = [named[place] for place in places]
-        is_small = n_pixels <= MOST_COMPARED_PIXELS
-        compared = look_all(chosen, deep=True, label="Comparing pixels") if is_small else None
+    pictures = inspect_all(named, deep=deep, label="Reading pictures")
+    comparable = _comparable(pictures)
     n_alike = None
-    if compared is not None:
-        digests = [picture.pixels for picture in compared if picture.pixels]
-        n_alike = len(digests) - len(set(digests))
+    if deep:
+        n_alike = _count_alike([pictures[index] for index in comparable])
+    elif sum(pictures[index].width * pictures[index].height for index in comparable) <= MOST_COMPARED_PIXELS:
+        decoded = inspect_all([named[index] for index in comparable], deep=True, label="Comparing pixels")
+        n_alike = _count_alike(decoded)
     return _summary(column, named, pictures, n_rows=n_rows, root=root, deep=deep, n_alike=n_alike)
 
 
 def _comparable(pictures: Sequence[Picture]) -> list[int]:
-    """Return the places of one picture for each file that has the size of another file, upright or not."""
-    first = {picture.key: place for place, picture in reversed(list(enumerate(pictures))) if picture.status == OK}
+    """Return the indices of one picture for each file that has the size of another file, upright or not."""
+    first_of_file = {picture.key: n for n, picture in reversed(list(enumerate(pictures))) if picture.status == OK}
     of_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for place in first.values():
-        of_size[tuple(sorted((pictures[place].width, pictures[place].height)))].append(place)
-    return sorted(place for places in of_size.values() if len(places) > 1 for place in places)
+    for index in first_of_file.values():
+        of_size[tuple(sorted((pictures[index].width, pictures[index].height)))].append(index)
+    return sorted(index for indices in of_size.values() if len(indices) > 1 for index in indices)
 
 
-def look_at(
+def _count_alike(decoded: Sequence[Picture]) -> int:
+    """Return how many of the pictures have the pixels of an earlier one."""
+    digests = [picture.pixels for picture in decoded if picture.pixels]
+    return len(digests) - len(set(digests))
+
+
+def inspect_picture(
     row: int, cell: str, *, root: Path, allow_outside: bool, deep: bool, folders: dict[str, Path] | None = None
 ) -> Picture:
-    """Return what the picture is that a cell names; `root` is resolved, and `folders` as `locate` has it."""
+    """Return what the picture is that a cell names; `root` is resolved, and `folders` as in `locate`."""
     key, content = "", b""
     try:
         key, content = read_image(locate(cell, root, allow_outside=allow_outside, folders=folders))
@@ -162,7 +166,7 @@ def _pixels(content: bytes) -> int:
 
 def _summary(
     column: str,
-    named: Sequence[Named],
+    named: Sequence[NamedPicture],
     pictures: Sequence[Picture],
     *,
     n_rows: int,
@@ -173,14 +177,17 @@ def _summary(
     digests = Digests()
     digests.add(Digests.of_key(picture.key) for picture in pictures)
     repeats = digests.repeats(n_largest=N_REPEATS)
-    largest = [replace(one, row=named[one.row][0], example=named[one.row][1][1]) for one in repeats.largest]
+    largest = []
+    for repeat in repeats.largest:
+        row, (_, cell) = named[repeat.row]
+        largest.append(replace(repeat, row=row, example=cell))
     good = [picture for picture in pictures if picture.status == OK]
     bad = [
         BadPicture(product_id, cell, picture.status)
         for (_, (product_id, cell)), picture in zip(named, pictures, strict=True)
         if picture.status not in NOT_BAD
     ]
-    missing = [one.cell for one in bad if one.status in EXPLAINED]
+    missing = [picture.cell for picture in bad if picture.status in EXPLAINED]
     sizes = Counter((picture.width, picture.height) for picture in good)
     aspects = np.array([picture.width / picture.height for picture in good])  # (n_good,)
     return PictureProfile(

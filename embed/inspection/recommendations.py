@@ -15,13 +15,13 @@ from embed.amounts import plural
 from embed.catalogue.columns import shortened_hint
 from embed.contents.statuses import ABSENT, OK
 from embed.inspection.duplicate_counter import Repeats
-from embed.inspection.label_profile import MIN_ROWS
+from embed.inspection.label_profile import MIN_ROWS, LabelProfile
 from embed.inspection.picture_profile import PictureProfile
 
 if TYPE_CHECKING:
     from embed.inspection.inspect_catalogue import Inspection
 
-__all__ = ["Finding", "find", "list_repeats"]
+__all__ = ["Finding", "list_findings", "list_repeats"]
 
 N_NAMED = 4
 MAJORITY = 0.9
@@ -37,10 +37,10 @@ class Finding:
     is_bad: bool = False
 
 
-def find(inspection: Inspection) -> list[Finding]:
+def list_findings(inspection: Inspection) -> list[Finding]:
     """Return what asks for a decision, the bad things first."""
-    of_subjects = _of_rows(inspection), _of_label(inspection), _of_contents(inspection), _of_columns(inspection)
-    return sorted(chain(*of_subjects), key=lambda finding: not finding.is_bad)
+    findings = chain(_of_rows(inspection), _of_label(inspection), _of_contents(inspection), _of_columns(inspection))
+    return sorted(findings, key=lambda finding: not finding.is_bad)
 
 
 def list_repeats(inspection: Inspection) -> list[tuple[str, Repeats]]:
@@ -51,7 +51,7 @@ def list_repeats(inspection: Inspection) -> list[tuple[str, Repeats]]:
         ("texts", inspection.text.repeats if inspection.text is not None else None),
         ("pictures", inspection.pictures.repeats if inspection.pictures is not None else None),
     ]
-    return [(what, repeats) for what, repeats in kinds if repeats is not None]
+    return [(kind, repeats) for kind, repeats in kinds if repeats is not None]
 
 
 def _but(inspection: Inspection) -> str:
@@ -82,50 +82,57 @@ def _of_rows(inspection: Inspection) -> Iterator[Finding]:
             f"{plural(n, 'copy', 'copies')} of an earlier row, the same in every column{_but(inspection)}.{apart}"
         )
     yield from _of_products(inspection)
-    for role, what, other in (("image", "pictures", "text"), ("text", "texts", "image")):
+    for role, contents, other_role in (("image", "pictures", "text"), ("text", "texts", "image")):
         if role not in inspection.roles:
-            without = f", --modalities {other} of embed-extract does without" if other in inspection.roles else ""
-            likely = [one.name for one in inspection.columns if role == "text" and not one.role and one.kind == "text"]
-            may = f" {_names(likely)} may be one." if likely else ""
-            yield Finding(f"No column of {what} was found by its name: --{role}-column names it{without}.{may}")
+            has_other = other_role in inspection.roles
+            without = f", --modalities {other_role} of embed-extract does without" if has_other else ""
+            texts = [column.name for column in inspection.columns if not column.role and column.kind == "text"]
+            candidates = f" {_names(texts)} may be one." if role == "text" and texts else ""
+            yield Finding(
+                f"No column of {contents} was found by its name: --{role}-column names it{without}.{candidates}"
+            )
 
 
 def _of_products(inspection: Inspection) -> Iterator[Finding]:
     """Say which column names products of several rows; of several such columns the likeliest has the figures."""
     if not inspection.group_columns:
         return
-    first, *others = inspection.group_columns
-    also = f" {_names([one.column for one in others])} may do so, too." if others else ""
-    said = first.sentence(inspection.roles.get("label"))
-    yield Finding(
-        f"{said}; pass --group-column {quote(first.column)} to heads-train.{also}",
-        is_bad=True,
-    )
+    likeliest, *rivals = inspection.group_columns
+    also = f" {_names([rival.column for rival in rivals])} may do so, too." if rivals else ""
+    sentence = likeliest.sentence(inspection.roles.get("label"))
+    yield Finding(f"{sentence}; pass --group-column {quote(likeliest.column)} to heads-train.{also}", is_bad=True)
 
 
 def _of_label(inspection: Inspection) -> Iterator[Finding]:
-    column, label = inspection.roles.get("label"), inspection.label
+    column = inspection.roles.get("label")
     if column is None:
         names = USUAL_NAMES["label"][:N_NAMED]
         likely = [
-            one.name
-            for one in inspection.columns
-            if not one.role and one.kind in ("categorical", "boolean") and one.n_distinct > 1
+            profile.name
+            for profile in inspection.columns
+            if not profile.role and profile.kind in ("categorical", "boolean") and profile.n_distinct > 1
         ]
-        may = f" {_names(likely)} may be one." if likely else ""
-        yield Finding(f"No column is called {', '.join(names)} or the like: --label names the label.{may}")
+        candidates = f" {_names(likely)} may be one." if likely else ""
+        yield Finding(f"No column is called {', '.join(names)} or the like: --label names the label.{candidates}")
         return
     if inspection.settings.label is None:
-        by_name = {one.name: one.n_rows - one.n_empty for one in inspection.columns}
-        usual = {name: by_name[name] for name in usual_columns("label", by_name)}
+        n_filled = {profile.name: profile.n_rows - profile.n_empty for profile in inspection.columns}
+        usual = {name: n_filled[name] for name in usual_columns("label", n_filled)}
         if sentence := choice_sentence(column, usual):
             yield Finding(sentence)
-    if label is None:
-        n_distinct = next(one.n_distinct for one in inspection.columns if one.name == column)
+    if inspection.label is None:
+        n_distinct = next(profile.n_distinct for profile in inspection.columns if profile.name == column)
         yield Finding(
             f"{column} has more than {n_distinct:,} values, so it is no label: --label names one.", is_bad=True
         )
         return
+    yield from _of_classes(inspection.label)
+    if inspection.label.n_classes > 1:
+        yield from _of_associations(inspection, column)
+
+
+def _of_classes(label: LabelProfile) -> Iterator[Finding]:
+    column = label.column
     if label.n_classes < 2:
         yield Finding(
             f"{column} has {plural(label.n_classes, 'class', 'classes')}: nothing can be learnt.", is_bad=True
@@ -156,8 +163,13 @@ def _of_label(inspection: Inspection) -> Iterator[Finding]:
         yield Finding(
             f"{100 * label.majority_share:.1f} % of the rows are {label.classes[0][0]!r}: accuracy says little here."
         )
-    groups = {one.column for one in inspection.group_columns}
-    if leaks := [one.column for one in inspection.associations if one.is_leak and one.column not in groups]:
+
+
+def _of_associations(inspection: Inspection, column: str) -> Iterator[Finding]:
+    """Say which columns give the label, which is `column`, away, or follow from it; but for those of groups."""
+    groups = {group.column for group in inspection.group_columns}
+    associations = inspection.associations
+    if leaks := [other.column for other in associations if other.is_leak and other.column not in groups]:
         verb = "gives" if len(leaks) == 1 else "give"
         yield Finding(
             f"{_names(leaks)} {verb} {column} away: the other rows of a value tell the label. As an input of a head "
@@ -167,19 +179,19 @@ def _of_label(inspection: Inspection) -> Iterator[Finding]:
     for near_leak in inspection.near_leaks:
         if not groups.intersection(near_leak.columns):
             yield Finding(near_leak.sentence(column))
-    if parents := [one.column for one in inspection.associations if one.follows and not one.is_leak]:
+    if parents := [other.column for other in associations if other.follows and not other.is_leak]:
         verb = "follows" if len(parents) == 1 else "follow"
         yield Finding(f"{_names(parents)} {verb} from {column}, as a coarser name for it does.")
 
 
 def _of_contents(inspection: Inspection) -> Iterator[Finding]:
     text, pictures = inspection.text, inspection.pictures
-    for one, what in ((pictures, "picture"), (text, "text")):
-        if one is None or not (n_absent := one.statuses.get(ABSENT, 0)):
+    for profile, content in ((pictures, "picture"), (text, "text")):
+        if profile is None or not (n_absent := profile.statuses.get(ABSENT, 0)):
             continue
-        n_rows = sum(one.statuses.values())
+        n_rows = sum(profile.statuses.values())
         if n_absent >= MANY_ABSENT * n_rows:
-            yield Finding(f"{n_absent:,} of {plural(n_rows, 'row')} name no {what}: heads do without it there.")
+            yield Finding(f"{n_absent:,} of {plural(n_rows, 'row')} name no {content}: heads do without it there.")
     if pictures is not None:
         yield from _of_pictures(pictures)
     if text is None:
@@ -208,23 +220,24 @@ def _of_contents(inspection: Inspection) -> Iterator[Finding]:
         )
 
 
-def _without_any(pictures: PictureProfile) -> str:
+def _remedy_without_any(pictures: PictureProfile) -> str:
+    """Return in a sentence what to do where not one picture can be read."""
     if pictures.statuses.get("url") == pictures.n_bad:
         return " Nothing is fetched: where you do, they are found below the catalogue's folder by their last names."
     return " Name their folder with --image-root."
 
 
 def _of_pictures(pictures: PictureProfile) -> Iterator[Finding]:
-    named = pictures.n_looked_at - pictures.statuses.get(ABSENT, 0)
+    n_named = pictures.n_looked_at - pictures.statuses.get(ABSENT, 0)
     if pictures.n_bad:
         kinds = ", ".join(
             f"{n:,} {status}" for status, n in sorted(pictures.statuses.items()) if status not in (OK, ABSENT)
         )
         yield Finding(
-            f"{pictures.n_bad:,} of {plural(named, 'picture')} would get no vector: {kinds}."
+            f"{pictures.n_bad:,} of {plural(n_named, 'picture')} would get no vector: {kinds}."
             + (" " + pictures.explanation if pictures.explanation else "")
             + (" --allow-outside reads those outside, too." if "outside" in pictures.statuses else "")
-            + (_without_any(pictures) if pictures.n_bad == named and not pictures.explanation else ""),
+            + (_remedy_without_any(pictures) if pictures.n_bad == n_named and not pictures.explanation else ""),
             is_bad=True,
         )
     if pictures.n_looked_at < pictures.n_rows:
@@ -253,14 +266,15 @@ def _of_columns(inspection: Inspection) -> Iterator[Finding]:
                 f"that look alike alone, or are one number ({shown}).",
                 is_bad=column.role == "label",
             )
-    for count, what, is_bad in (
+    for attribute, slip, is_bad in (
         ("n_not_unicode", "Cells that are not Unicode", True),
         ("n_mojibake", "Cells that look as if read in a wrong encoding", True),
         ("n_missing_words", "Words such as NaN or null, which count as text", False),
         ("n_padded", "Cells with blanks before or after", False),
     ):
-        if having := [f"{column.name} ({getattr(column, count):,})" for column in columns if getattr(column, count)]:
-            yield Finding(f"{what}: {_names(having)}.", is_bad=is_bad)
+        counts = {column.name: getattr(column, attribute) for column in columns}
+        if shown_counts := [f"{name} ({count:,})" for name, count in counts.items() if count]:
+            yield Finding(f"{slip}: {_names(shown_counts)}.", is_bad=is_bad)
     if empty := [column.name for column in columns if column.kind == "empty"]:
         yield Finding(f"Columns without any value: {_names(empty)}.")
 
@@ -270,5 +284,6 @@ def _shortened(text: str) -> str:
 
 
 def _names(names: list[str]) -> str:
+    """Return the first few names with commas, and how many more there are."""
     more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
     return ", ".join(names[:N_NAMED]) + more

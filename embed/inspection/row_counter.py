@@ -1,4 +1,4 @@
-"""`Tally`: all that one pass over a catalogue's rows counts."""
+"""All that one pass over a catalogue's rows counts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from embed.inspection.rows import Row
 from embed.inspection.sampling import Sample
 from embed.inspection.text_profile import TextCounter
 
-__all__ = ["Tally"]
+__all__ = ["RowCounter"]
 
 SAMPLE_ROWS = 2048  # whole rows, for the products shown and for the cost
 COMPARED = ("categorical", "boolean", "number", "date")  # kinds of columns that are compared with the label
 
 
-class Tally:
+class RowCounter:
     """Counts a catalogue's rows as they come, by batches.
 
     Memory: each column's values up to a limit (`embed.inspection.column_profile`), all columns' pairs with the label
@@ -54,16 +54,16 @@ class Tally:
         self.roles = dict(roles)
         self.n_rows = 0
         self.text_columns = text_columns
-        self.has_placed = False  # pictures that stand inside another file
+        self.has_placed = False  # whether pictures stand inside another file
         self.columns = {name: ColumnCounter(name) for name in columns}
-        rows, pictures, texts = generator.spawn(3)
+        row_generator, picture_generator, text_generator = generator.spawn(3)
         self.row_digests, self.id_digests = Digests(), Digests()
-        self.rows: Sample[tuple[int, Row]] = Sample(SAMPLE_ROWS, rows)
-        self.pictures: Sample[tuple[int, tuple[str, str]]] = Sample(n_pictures, pictures)  # row, (id, cell)
-        self.texts = TextCounter(n_texts, texts, clean_text=clean_text)
-        apart = {*(roles.get(role) for role in ("id", "image", "text", "label")), *text_columns}
-        others = [name for name in columns if name not in apart]
-        self.pairs = PairCounter(name for name in others if "label" in roles or has_group_name(name))
+        self.rows: Sample[tuple[int, Row]] = Sample(SAMPLE_ROWS, row_generator)
+        self.pictures: Sample[tuple[int, tuple[str, str]]] = Sample(n_pictures, picture_generator)  # row, (id, cell)
+        self.texts = TextCounter(n_texts, text_generator, clean_text=clean_text)
+        role_columns = {*(roles.get(role) for role in ("id", "image", "text", "label")), *text_columns}
+        other_columns = [name for name in columns if name not in role_columns]
+        self.pairs = PairCounter(name for name in other_columns if "label" in roles or has_group_name(name))
 
     def add(self, numbers: Sequence[int], batch: Mapping[str, Sequence[str]]) -> None:
         """Count the next rows: their numbers in the table, from 0, and the cells of each column."""
@@ -73,14 +73,14 @@ class Tally:
             counter.add(batch[name])
         id_column = self.roles.get("id")
         # Python's hash of strings is one of 64 bits that is drawn anew in each process.
-        self.row_digests.add(_not_none(map(hash, self._compared(batch))))
+        self.row_digests.add(_without_none(map(hash, self._compared(batch))))
         ids: Sequence[str] = [str(row) for row in numbers] if id_column is None else batch[id_column]
         if id_column is not None:
-            self.id_digests.add(_not_none(map(hash, ids)))
-        self.rows.offer(n, lambda place: (numbers[place], {name: cells[place] for name, cells in batch.items()}))
+            self.id_digests.add(_without_none(map(hash, ids)))
+        self.rows.offer(n, lambda index: (numbers[index], {name: cells[index] for name, cells in batch.items()}))
         if "image" in self.roles:
-            cells = batch[self.roles["image"]]
-            self.pictures.offer(n, lambda place: (numbers[place], (ids[place], cells[place])))
+            pictures = batch[self.roles["image"]]
+            self.pictures.offer(n, lambda index: (numbers[index], (ids[index], pictures[index])))
         if "text" in self.roles:
             self.texts.add(batch[self.roles["text"]])
         if self.pairs.pairs or self.pairs.sampled:
@@ -101,19 +101,19 @@ class Tally:
 
         The names of such pictures are made up by the table, or say nothing of their bytes.
         """
-        others: dict[str, Sequence[str | None]] = {
+        compared: dict[str, Sequence[str | None]] = {
             name: batch[name] for name in self.columns if name != self.roles.get("id")
         }
         image = self.roles.get("image", "")
-        if any(is_inside_file(cell or "") for cell in others.get(image, ())):
+        if any(is_inside_file(cell or "") for cell in compared.get(image, ())):
             self.has_placed = True
-            others[image] = [None if is_inside_file(cell or "") else cell for cell in others[image]]
-            if len(others) == 1:
+            compared[image] = [None if is_inside_file(cell or "") else cell for cell in compared[image]]
+            if len(compared) == 1:
                 return iter(())  # of nothing but pictures nothing is compared
-        return zip(*others.values(), strict=True)
+        return zip(*compared.values(), strict=True)
 
     def profiles(self) -> list[ColumnProfile]:
-        """Return what was found of each column."""
+        """Return what was counted of each column."""
         role_of: dict[str, str] = {}
         for role, column in self.roles.items():
             role_of.setdefault(column, role)
@@ -123,10 +123,15 @@ class Tally:
 
     def associations(self, profiles: Sequence[ColumnProfile]) -> list[Association]:
         """Return how the columns go with the label, the closest first; those of ids and free text are left out."""
-        compared = [one for one in profiles if one.kind in COMPARED and one.name in self.pairs.pairs]
-        associations = [associate(one.name, one.kind, self.pairs.pairs[one.name]) for one in compared]
-        labelled = [one for one in associations if one is not None]
-        return sorted(labelled, key=lambda one: (one.v is None, -(one.v or 0.0), one.column))
+        associations = [
+            association
+            for profile in profiles
+            if profile.kind in COMPARED and profile.name in self.pairs.pairs
+            if (association := associate(profile.name, profile.kind, self.pairs.pairs[profile.name])) is not None
+        ]
+        return sorted(
+            associations, key=lambda association: (association.v is None, -(association.v or 0.0), association.column)
+        )
 
     def near_leaks(self, associations: Sequence[Association]) -> list[NearLeak]:
         """Return which columns, or two together, nearly give the label away, of a sample of rows and those compared."""
@@ -134,21 +139,26 @@ class Tally:
             return []
         rows = [(clean_label(row[self.roles["label"]]), row) for _, (_, row) in self.rows.items()]
         labelled = [(label, row) for label, row in rows if label]
-        names = [one.column for one in associations if not (one.is_leak or one.follows)]
+        names = [other.column for other in associations if not (other.is_leak or other.follows)]
         cells = {name: [row[name] for _, row in labelled] for name in self.columns if name in names}
         return find_near_leaks(cells, [label for label, _ in labelled])
 
     def group_columns(self) -> list[GroupColumn]:
         """Return the columns that seem to say which rows are of one product, the likeliest first."""
-        likely = [find_group_column(name, pairs) for name, pairs in self.pairs.pairs.items()]
-        likely += [find_group_column(name, one.pairs, times=one.times) for name, one in self.pairs.sampled.items()]
-        return sorted((one for one in likely if one), key=lambda one: (not one.is_named, -one.told_share, one.n_values))
+        candidates = [find_group_column(name, pairs) for name, pairs in self.pairs.pairs.items()]
+        candidates += [
+            find_group_column(name, sample.pairs, times=sample.times) for name, sample in self.pairs.sampled.items()
+        ]
+        return sorted(
+            filter(None, candidates), key=lambda column: (not column.is_named, -column.told_share, column.n_values)
+        )
 
     def not_compared(self, profiles: Sequence[ColumnProfile]) -> list[str]:
         """Return the columns that have too many values to be held against the label."""
         given_up = self.pairs.given_up if "label" in self.roles else []
-        return [one.name for one in profiles if one.kind in COMPARED and one.name in given_up]
+        return [profile.name for profile in profiles if profile.kind in COMPARED and profile.name in given_up]
 
 
-def _not_none(hashes: Iterable[int]) -> Iterator[int]:
+def _without_none(hashes: Iterable[int]) -> Iterator[int]:
+    """Return hashes as digests, none of which says that there is no content."""
     return (number or 1 for number in hashes)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from embed.catalogue.columns import ColumnFinder, check_asked
+from embed.catalogue.columns import ColumnFinder, check_column
 from embed.catalogue.pictures.pictured_table import open_pictured
 from embed.catalogue.row_filter import Where, batches_where
 from embed.catalogue.table import Table
@@ -40,7 +40,7 @@ class Rows:
         self.text_columns = settings.extract.text_column_names
         self.roles = _find_roles(self._table, settings)  # id, image, text, label -> column
         where = settings.extract.where
-        self._where = None if where is None else Where(where, self.columns)
+        self._condition = None if where is None else Where(where, self.columns)
         self.n_read = 0  # of the table, and the lines that were left out: by the last `batches` that came to the end
         self.bad_lines = self._table.bad_lines
 
@@ -50,45 +50,50 @@ class Rows:
         Raises:
             CatalogueError: the table is damaged, or has no rows for which the condition holds.
         """
-        n_read = n_kept = 0
-        for n_read, numbers, batch in batches_where(self._table, self._where):  # noqa: B007 - the last one counts
+        n_read = n_matching = 0
+        for n_read, numbers, batch in batches_where(self._table, self._condition):  # noqa: B007 - the last one counts
             if len(self.text_columns) > 1:
                 parts = zip(*(batch[name] for name in self.text_columns), strict=True)
                 batch[self.roles["text"]] = [join(cells) for cells in parts]
-            n_kept += len(numbers)
+            n_matching += len(numbers)
             if numbers:
                 yield numbers, batch
         self.n_read, self.bad_lines = n_read, self._table.bad_lines
         if not n_read:
             raise CatalogueError(f"Expected the catalogue to have rows, but {self.path} has a header and none.")
-        if not n_kept:
+        if not n_matching:
             raise CatalogueError(
                 f"Expected --where to leave products, but of {n_read} in {self.path} none is left. Try another "
                 "condition."
             )
 
-    def at(self, places: set[int]) -> dict[int, tuple[int, Row]]:
-        """Return number and cells of the rows at some places among those looked at; reading ends with the last."""
+    def at(self, positions: set[int]) -> dict[int, tuple[int, Row]]:
+        """Return number and cells of the rows at some positions among those looked at; reading ends with the last."""
         rows: dict[int, tuple[int, Row]] = {}
         start = 0
-        for numbers, batch in self.batches() if places else ():
-            for place in sorted(place for place in places if start <= place < start + len(numbers)):
-                rows[place] = numbers[place - start], {name: cells[place - start] for name, cells in batch.items()}
+        for numbers, batch in self.batches() if positions else ():
+            for index in sorted(position - start for position in positions if 0 <= position - start < len(numbers)):
+                rows[start + index] = numbers[index], {name: cells[index] for name, cells in batch.items()}
             start += len(numbers)
-            if len(rows) == len(places):
+            if len(rows) == len(positions):
                 break
         return rows
 
 
 def _find_roles(table: Table, settings: InspectSettings) -> dict[str, str]:
-    """Return which columns serve for what: those that were named, and others by their usual names."""
+    """Return the column of each role that has one, {role: column}: those that were named, and others by usual names.
+
+    Raises:
+        CatalogueError: a column that was named is not there.
+    """
     extract = settings.extract
-    asked = {f"--{role}-column": getattr(extract, f"{role}_column") for role in ("id", *MODALITIES)}
-    for option, name in (asked | {"--label": settings.label}).items():
+    requested = {f"--{role}-column": getattr(extract, f"{role}_column") for role in ("id", *MODALITIES)}
+    requested["--label"] = settings.label
+    for option, name in requested.items():
         if name is not None:
-            check_asked(option, name, table.columns)
+            check_column(option, name, table.columns)
     for name in extract.text_column_names:
-        check_asked("--text-columns", name, table.columns)
+        check_column("--text-columns", name, table.columns)
     finder = ColumnFinder(table, extract)
     roles = {role: finder.find(role) for role in ("id", *MODALITIES)}
     if extract.text_column_names:

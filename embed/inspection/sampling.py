@@ -28,26 +28,26 @@ class Sample(Generic[Item]):
         self.n_offered = 0
         self._generator = generator
         self._highest = 1.0  # what draws more than this stays outside
-        self._kept: list[tuple[float, int, Item]] = []
+        self._drawn: list[tuple[float, int, Item]] = []  # number, position in the stream, item
 
     def offer(self, n_items: int, item_at: Callable[[int], Item]) -> None:
         """Offer the next items of the stream; `item_at` is asked for those alone that may stay."""
-        drawn = self._generator.random(n_items)  # (n_items,)
-        chosen = np.flatnonzero(drawn < self._highest)
+        numbers = self._generator.random(n_items)  # (n_items,)
+        chosen = np.flatnonzero(numbers < self._highest)
         if len(chosen) > self.size:
-            chosen = np.sort(chosen[np.argpartition(drawn[chosen], self.size)[: self.size]])
-        self._kept += [(drawn[place], self.n_offered + place, item_at(place)) for place in chosen.tolist()]
+            chosen = np.sort(chosen[np.argpartition(numbers[chosen], self.size)[: self.size]])
+        self._drawn += [(numbers[index], self.n_offered + index, item_at(index)) for index in chosen.tolist()]
         self.n_offered += n_items
-        if len(self._kept) > 2 * self.size:
+        if len(self._drawn) > 2 * self.size:
             self._shrink()
 
     def items(self) -> list[tuple[int, Item]]:
-        """Return the sample in the stream's order, each item with its place in the stream."""
+        """Return the sample in the stream's order, each item with its position in the stream, from 0."""
         self._shrink()
-        return sorted(((place, item) for _, place, item in self._kept), key=lambda pair: pair[0])
+        return sorted(((position, item) for _, position, item in self._drawn), key=lambda pair: pair[0])
 
     def _shrink(self) -> None:
-        if len(self._kept) > self.size:
-            self._kept.sort(key=lambda kept: kept[0])
-            del self._kept[self.size :]
-            self._highest = self._kept[-1][0]
+        if len(self._drawn) > self.size:
+            self._drawn.sort(key=lambda draw: draw[0])
+            del self._drawn[self.size :]
+            self._highest = self._drawn[-1][0]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from embed.amounts import plural, show_bytes, show_seconds
 from embed.contents.statuses import OK
-from embed.inspection.recommendations import find
+from embed.inspection.recommendations import list_findings
 from embed.inspection.terminal import head, printable, reason_of, wrap_cells
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ def render_summary(inspection: Inspection) -> str:
 
 
 def _findings(inspection: Inspection) -> Iterator[str]:
-    """Return the findings that fit, whole ones; a bad one is never left out."""
+    """Yield the lines of the findings that fit, whole ones; a bad one is never left out."""
     n_lines = 0
-    findings = find(inspection)
+    findings = list_findings(inspection)
     for n, finding in enumerate(findings):
         lines = wrap_cells(finding.text, start="! " if finding.is_bad else "- ")
         n_lines += len(lines)
@@ -40,6 +40,7 @@ def _findings(inspection: Inspection) -> Iterator[str]:
 
 
 def _subjects(inspection: Inspection) -> Iterator[str]:
+    """Yield a line or two each of the columns, the label, the pictures, the texts and the cost."""
     roles = ", ".join(f"{role}: {column}" for role, column in inspection.roles.items())
     yield from wrap_cells(f"Columns taken for {roles}." if roles else "No column is taken for anything by its name.")
     if (label := inspection.label) is not None and label.classes:
@@ -61,7 +62,7 @@ def _subjects(inspection: Inspection) -> Iterator[str]:
         if cost.reason:
             yield from reason_of(cost)
         else:
-            n_contents = sum(one.n_contents for one in cost.encoders)
+            n_contents = sum(encoder.n_contents for encoder in cost.encoders)
             yield from wrap_cells(
                 f"Extraction will take some {show_seconds(cost.encode_s)} on this machine, for {n_contents:,} vectors "
                 f"of {show_bytes(cost.n_bytes)}."

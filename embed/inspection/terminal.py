@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from embed.amounts import plural, show_bytes, show_seconds
 from embed.contents.statuses import OK
 from embed.inspection.label_profile import MIN_ROWS
-from embed.inspection.recommendations import find, list_repeats
+from embed.inspection.recommendations import list_findings, list_repeats
 
 if TYPE_CHECKING:
     from embed.inspection.association import Association
@@ -59,7 +59,7 @@ def head(inspection: Inspection) -> Iterator[str]:
 
 
 def _findings(inspection: Inspection) -> Iterator[str]:
-    for finding in find(inspection):
+    for finding in list_findings(inspection):
         yield from wrap_cells(finding.text, start="! " if finding.is_bad else "- ")
 
 
@@ -81,10 +81,12 @@ def _columns(columns: Sequence[ColumnProfile]) -> Iterator[str]:
 
 def _repeats(inspection: Inspection) -> Iterator[str]:
     rows = []
-    for what, repeats in list_repeats(inspection):
-        most = [f"{one.n_rows:,} × {printable(one.example, WIDTH)}" for one in repeats.largest[:1]] or [""]
-        numbers = (repeats.n_rows, repeats.n_distinct, repeats.n_surplus)
-        rows.append([what, *(f"{n:,}" for n in numbers), *most])
+    for kind, repeats in list_repeats(inspection):
+        commonest = ""
+        if repeats.largest:
+            commonest = f"{repeats.largest[0].n_rows:,} × {printable(repeats.largest[0].example, WIDTH)}"
+        counts = (repeats.n_rows, repeats.n_distinct, repeats.n_surplus)
+        rows.append([kind, *(f"{n:,}" for n in counts), commonest])
     yield from _table(["exact copies", "there", "distinct", "copies", "most often"], rows, left={4})
 
 
@@ -104,14 +106,14 @@ def _label(label: LabelProfile) -> Iterator[str]:
 def _associations(associations: Sequence[Association]) -> Iterator[str]:
     rows = [
         [
-            printable(one.column, 24),
-            f"{one.n_values:,}",
-            "" if one.v is None else f"{one.v:.2f}",
-            f"{100 * one.tells_label:.0f}",
-            f"{100 * one.told_by_label:.0f}",
-            "gives the label away" if one.is_leak else "follows from the label" if one.follows else "",
+            printable(association.column, 24),
+            f"{association.n_values:,}",
+            "" if association.v is None else f"{association.v:.2f}",
+            f"{100 * association.tells_label:.0f}",
+            f"{100 * association.told_by_label:.0f}",
+            "gives the label away" if association.is_leak else "follows from the label" if association.follows else "",
         ]
-        for one in associations[:MOST_COLUMNS]
+        for association in associations[:MOST_COLUMNS]
     ]
     if rows:
         header = ["column", "values", "V", "tells %", "told %", ""]
@@ -156,8 +158,8 @@ def _pictures(pictures: PictureProfile) -> Iterator[str]:
         width, height, n = pictures.sizes[0]
         common = f"{n:,} are {width}×{height}" if n > 1 else "no size twice"
         yield from wrap_cells(f"{plural(pictures.n_sizes, 'size')} ({common}); {shapes}; {modes}; {formats}.")
-    for one in pictures.bad[:N_SHOWN]:
-        yield printable(f"  {one.status}: {one.cell!r} of {one.id}", WIDTH)
+    for picture in pictures.bad[:N_SHOWN]:
+        yield printable(f"  {picture.status}: {picture.cell!r} of {picture.id}", WIDTH)
     if pictures.n_bad > N_SHOWN:
         yield f"  … and {pictures.n_bad - N_SHOWN:,} more"
 
@@ -168,13 +170,13 @@ def _cost(cost: Cost) -> Iterator[str]:
         return
     rows = [
         [
-            one.name,
-            f"{one.n_contents:,}",
-            show_bytes(one.vector_bytes),
-            show_seconds(one.encode_s),
-            f"{one.n_sampled:,}",
+            encoder.name,
+            f"{encoder.n_contents:,}",
+            show_bytes(encoder.vector_bytes),
+            show_seconds(encoder.encode_s),
+            f"{encoder.n_sampled:,}",
         ]
-        for one in cost.encoders
+        for encoder in cost.encoders
     ]
     yield from _table(["extraction", "contents", "vectors", "time", "measured on"], rows)
     yield from wrap_cells(
@@ -189,10 +191,10 @@ def reason_of(cost: Cost) -> list[str]:
 
 
 def _quantiles(quantiles: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
-    names = {"p0": "least", "p50": "median", "p100": "most"}
-    first = next(iter(quantiles.values()))
-    header = ["", *(names.get(name, name.removeprefix("p") + " %") for name in first)]
-    rows = [[what, *(f"{value:,}" for value in values.values())] for what, values in quantiles.items()]
+    headings = {"p0": "least", "p50": "median", "p100": "most"}
+    names = next(iter(quantiles.values()))
+    header = ["", *(headings.get(name, name.removeprefix("p") + " %") for name in names)]
+    rows = [[quantity, *(f"{value:,}" for value in by_name.values())] for quantity, by_name in quantiles.items()]
     yield from _table(header, rows)
 
 

@@ -63,15 +63,14 @@ class TextCounter:
         texts = [text for key, _, text in contents if key]
         self.statuses.update(status for _, status, _ in contents)
         self.digests.add(Digests.of_key(key) for key, _, _ in contents)
-        # Python's hash of strings is one of 64 bits that is drawn anew in each process.
-        self.plain_digests.add((hash(" ".join(plain(t).casefold().split())) or 1) if t else 0 for _, _, t in contents)
+        self.plain_digests.add(_plain_digest(text) for _, _, text in contents)
         with_html = [text for text in texts if has_html(text)]
         self.n_html += len(with_html)
         self.html_example = self.html_example or next(iter(with_html), "")
         self.sample.offer(len(texts), texts.__getitem__)
 
     def profile(self, column: str, repeats: Repeats, *, text_encoder: str, max_length: int) -> TextProfile:
-        """Return what was found, with lengths in tokens of the encoder's tokenizer if it is at hand."""
+        """Return what was counted, with lengths in tokens of the encoder's tokenizer if it is on this machine."""
         name, measure = find_tokenizer(text_encoder)
         texts = [text for _, text in self.sample.items()]
         blocks = (texts[start : start + MEASURED_TOGETHER] for start in range(0, len(texts), MEASURED_TOGETHER))
@@ -93,6 +92,14 @@ class TextCounter:
             n_alike=self.plain_digests.repeats(n_largest=0).n_surplus - repeats.n_surplus,
             tokens_cut_share=float(np.maximum(lengths - max_length, 0).sum() / max(1, lengths.sum())),
         )
+
+
+def _plain_digest(text: str) -> int:
+    """Return a digest of a text without HTML and letter case, that of no content for ""."""
+    if not text:
+        return Digests.NONE
+    # Python's hash of strings is one of 64 bits that is drawn anew in each process.
+    return hash(" ".join(plain(text).casefold().split())) or 1
 
 
 def find_tokenizer(text_encoder: str) -> tuple[str, Measure]:
@@ -124,10 +131,10 @@ def local_folder(model_name: str, file_name: str) -> Path | None:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        cached = try_to_load_from_cache(model_name, file_name)
+        cached_path = try_to_load_from_cache(model_name, file_name)
     except HFValidationError:
         return None
-    return Path(cached).parent if isinstance(cached, str) else None
+    return Path(cached_path).parent if isinstance(cached_path, str) else None
 
 
 def _count_words(texts: Sequence[str]) -> list[int]:

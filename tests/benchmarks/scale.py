@@ -139,7 +139,7 @@ class Step:
     def plan(self) -> None:
         """Find that nothing is missing, from what waits in the journal."""
         with self.timed(), loop._work("data.csv", "e.h5", self.settings, [NullEncoder()]) as work:
-            assert not work.runs[0].missing(work.inventory)
+            assert not work.runs[0].missing_keys(work.inventory)
 
     def seal(self) -> None:
         """Seal what waits."""

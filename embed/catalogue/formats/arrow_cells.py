@@ -65,13 +65,11 @@ class ArrowColumns:
         path: Path,
         settings: ExtractSettings,
         *,
-        first: Callable[[str], Any],
-        features: dict[str, Any] | None = None,
+        first_values: Callable[[str], Any],
     ) -> ArrowColumns:
         """Return what is read of a schema; a note tells what is not.
 
-        `first` gives the first values of a column, which tell whether bytes are text. `features` are those of a
-        Hugging Face dataset, where the schema itself does not hold them.
+        `first_values` gives those of a column, which tell whether bytes are text.
 
         Raises:
             CatalogueError: two columns have one name.
@@ -80,22 +78,24 @@ class ArrowColumns:
         pictures = {field.name: picture for field in schema if (picture := _picture_column(field))}
         plain = [field.name for field in schema if field.name not in pictures and _is_plain(field.type)]
         readable = [name for name in schema.names if name in pictures or name in plain]
-        asked = settings.image_column
-        chosen = usual_column("image", readable) if asked is None else asked if asked in readable else None
-        others = [name for name, picture in pictures.items() if name != chosen and not picture.is_struct]
-        plain += [name for name in others if _is_text(first(name))]
+        image: str | None = settings.image_column
+        if image is None:
+            image = usual_column("image", readable)
+        elif image not in readable:
+            image = None
+        binaries = [name for name, picture in pictures.items() if name != image and not picture.is_struct]
+        plain += [name for name in binaries if _is_text(first_values(name))]
         lists = [field.name for field in schema if _is_list(field.type) and _holds_texts(field.type)]
-        without_lists = [name for name in schema.names if name in plain or name == chosen]
-        plain += [name for name in lists if keeps_lists(name, settings, others=without_lists)]
+        without_lists = [name for name in schema.names if name in plain or name == image]
+        plain += [name for name in lists if keeps_lists(name, settings, plain_columns=without_lists)]
         for field in schema:
-            if field.name != chosen and field.name not in plain:
+            if field.name != image and field.name not in plain:
                 log.info(
                     "Column %s holds %s, which is no plain cell: it is left out%s.",
                     field.name, field.type, LISTS_STAY if field.name in lists else "",
                 )  # fmt: skip
-        names = [name for name in schema.names if name in plain or name == chosen]
-        classes = _classes(schema, features or {})
-        return cls(names, [name for name in names if name in plain], pictures.get(chosen or ""), classes)
+        names = [name for name in schema.names if name in plain or name == image]
+        return cls(names, [name for name in names if name in plain], pictures.get(image or ""), _classes(schema, {}))
 
     def of_file(self, schema: Any, features: dict[str, Any]) -> ArrowColumns:
         """Return the same columns with the names of classes that another file of the dataset gives to its numbers."""
@@ -103,18 +103,18 @@ class ArrowColumns:
 
     def cells(self, batch: Any) -> dict[str, list[str]]:
         """Return the plain columns of a record batch as text, {name: N cells}."""
-        columns = {name: batch.column(batch.schema.get_field_index(name)) for name in self.plain}
-        return {
-            name: _list_cells(column)
-            if _is_list(column.type)
-            else _class_cells(column, self.classes[name])
-            if name in self.classes
-            else _text_cells(column)
-            for name, column in columns.items()
-        }
+        return {name: self._cells(name, batch.column(batch.schema.get_field_index(name))) for name in self.plain}
+
+    def _cells(self, name: str, column: Any) -> list[str]:
+        if _is_list(column.type):
+            return _list_cells(column)
+        if name in self.classes:
+            return _class_cells(column, self.classes[name])
+        return _text_cells(column)
 
 
 def _picture_column(field: Any) -> PictureColumn | None:
+    """Return how a field holds pictures' bytes; None where it does not."""
     if _is_binary(field.type):
         return PictureColumn(field.name, is_struct=False, has_paths=False)
     if pa.types.is_struct(field.type):
@@ -126,7 +126,7 @@ def _picture_column(field: Any) -> PictureColumn | None:
 
 
 def _is_list(kind: Any) -> bool:
-    return any(is_one(kind) for is_one in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
 def _holds_texts(kind: Any) -> bool:
@@ -138,8 +138,8 @@ def _holds_texts(kind: Any) -> bool:
         return _holds_texts(kind.value_type)
     if pa.types.is_struct(kind):
         children = [child.type for child in kind.fields]
-        is_one = all(_holds_texts(child) or (_is_plain(child) and not _is_binary(child)) for child in children)
-        return is_one and any(map(_holds_texts, children))
+        are_plain = all(_holds_texts(child) or (_is_plain(child) and not _is_binary(child)) for child in children)
+        return are_plain and any(map(_holds_texts, children))
     inner = kind.value_type if pa.types.is_dictionary(kind) else kind
     return pa.types.is_string(inner) or pa.types.is_large_string(inner)
 
@@ -154,6 +154,7 @@ def _is_binary(kind: Any) -> bool:
 
 
 def _is_plain(kind: Any) -> bool:
+    """Return whether values of a type are cells of text as they are: no bytes, and nothing nested."""
     inner = kind.value_type if pa.types.is_dictionary(kind) else kind
     if pa.types.is_nested(inner) or pa.types.is_fixed_size_binary(inner) or pa.types.is_binary_view(inner):
         return False
@@ -172,6 +173,7 @@ def _is_text(values: Any) -> bool:
 
 
 def _text_cells(column: Any) -> list[str]:
+    """Return values as text; missing ones and NaN are empty cells."""
     if _is_binary(column.type):
         return ["" if cell is None else cell.decode("utf-8", "surrogateescape") for cell in column.to_pylist()]
     if pa.types.is_floating(column.type):

@@ -83,12 +83,12 @@ class ClassFolders:
             if self.split_at is not None:
                 batch["split"] = [part[self.split_at] if len(part) > self.split_at + 1 else "" for part in parts]
             yield batch
-        for what, n in left_out.items():
-            log.info("Left out of %s: %s (%d).", self.path, what, n)
+        for kind, n in left_out.items():
+            log.info("Left out of %s: %s (%d).", self.path, kind, n)
         if self._tables:
             log.warning("%s They are not read: the folders' names are the labels.", self._shown_tables())
 
-    def _beside(self, names: list[str]) -> set[str]:  # noqa: ARG002 - by their names
+    def _sidecars(self, names: list[str]) -> set[str]:  # noqa: ARG002 - by their names
         """Return which of a folder's files are sidecars."""
         return set()
 
@@ -97,6 +97,7 @@ class ClassFolders:
         return f"{self.path} holds tables among its pictures: {', '.join(self._tables[:N_NAMED])}{more}."
 
     def _pictures(self, left_out: Counter[str]) -> Iterator[str]:
+        """Yield the pictures' paths, those behind links as placed cells; note tables, and count what is left out."""
         self._tables = []
         links = _Links(self.path)
         for folder, folders, names in os.walk(self.path, onerror=refuse_folder, followlinks=True):
@@ -104,9 +105,8 @@ class ClassFolders:
             folders[:] = [name for name in folders if links.is_followed(folder, name, left_out)]
             relative = Path(folder).relative_to(self.path)
             linked = links.target_of(folder)
-            beside = self._beside(names)
-            names = [name for name in names if name not in beside]  # noqa: PLW2901 - what is left to look at
-            for name in sorted(name for name in names if not name.startswith(".")):
+            sidecars = self._sidecars(names)
+            for name in sorted(name for name in names if name not in sidecars and not name.startswith(".")):
                 path = (relative / name).as_posix()
                 if not name.lower().endswith(PICTURE_SUFFIXES):
                     if relative.parts and _TABLE.search(name):

@@ -22,9 +22,9 @@ from embed.settings import ExtractSettings
 
 __all__ = ["CsvTable"]
 
-PIECE_ROWS = 1024
+PIECE_ROWS = 1024  # parsed at once
 MAX_CELL = 2**24  # characters; what is longer is taken for a quote that nobody closed
-LONG = f"has more than {MAX_CELL:,} characters in a cell, or too many in all"
+TOO_LONG = f"has more than {MAX_CELL:,} characters in a cell, or too many in all"
 _MARKUP = re.compile(r"<(!doctype|html|head|body|table|\?xml)\b", re.IGNORECASE)
 N_LOOKED_AT = 200  # lines, to guess the delimiter of a file that is no table with another
 
@@ -98,6 +98,7 @@ class CsvTable:
         return []
 
     def _rows(self, lines: _Lines) -> Iterator[list[str]]:
+        """Yield the rows one by one; of a bad one the first line is counted, and the others are read again."""
         n_columns = len(self.columns)
         reader = self.dialect.reader(lines, strict=True)
         while True:
@@ -118,29 +119,38 @@ class CsvTable:
             if not is_broken and len(row) == n_columns and not is_cut:
                 yield row
                 continue
-            is_open = True
+            is_open = True  # a quote, where the row's lines end
             if len(lines.taken) == 1:
                 if not lines.taken[0].strip():
                     continue  # an empty line
                 # Text behind a closing quote is sloppy, and harms nothing while the row stays on its line.
-                ends: list[list[str]] = []
                 with suppress(csv.Error):
-                    row, *ends = self.dialect.reader([lines.taken[0], "end"])
-                if len(row) == n_columns and ends and not is_cut:
+                    row, *following = self.dialect.reader([lines.taken[0], "end"])
+                    is_open = not following
+                if len(row) == n_columns and not is_open and not is_cut:
                     yield [cell.rstrip(" ") for cell in row]  # blanks there are no part of a cell
                     continue
-                is_open = not ends
-            reason = f"has {len(row)} cell{'s' if len(row) != 1 else ''} and the header {n_columns}"
-            if len(lines.taken[0]) > MAX_CELL:
-                reason = LONG
-            elif is_open:
-                reason = "opens a quote that its row does not close"
-            if self.dialect.escape is None and '\\"' in lines.taken[0]:
-                reason += " (if \\\" is a quote in a cell, --escape '\\' reads it so)"
+            reason = self._reason(lines.taken[0], n_cells=len(row), is_open=is_open)
             self.bad_lines.add(lines.number - len(lines.taken) + 1, reason)
             lines.put_back(1)
 
+    def _reason(self, line: str, *, n_cells: int, is_open: bool) -> str:
+        """Return why a line is bad, whose row has so many cells, or is open where its lines end."""
+        reason = f"has {n_cells} cell{'s' if n_cells != 1 else ''} and the header {len(self.columns)}"
+        if len(line) > MAX_CELL:
+            reason = TOO_LONG
+        elif is_open:
+            reason = "opens a quote that its row does not close"
+        if self.dialect.escape is None and '\\"' in line:
+            reason += " (if \\\" is a quote in a cell, --escape '\\' reads it so)"
+        return reason
+
     def _header(self, lines: _Lines) -> list[str]:
+        """Return the names of the columns, and leave the lines where the first row begins.
+
+        Raises:
+            CatalogueError: there are none, two are the same, or they are no text.
+        """
         line = next((line for line in lines if line.strip()), "")
         if not delimiter_of_sep_line(line):
             lines.put_back(len(lines.taken) - 1 if line else len(lines.taken))
@@ -153,6 +163,15 @@ class CsvTable:
         self._header_row = header
         header = [*header, *([""] if header and self.dialect.has_tail else [])]
         names = [name.strip() or f"Unnamed: {n}" for n, name in enumerate(header)]
+        self._check_names(names)
+        return names
+
+    def _check_names(self, names: list[str]) -> None:
+        """Check that a header's cells are names of columns.
+
+        Raises:
+            CatalogueError: there are none, two are the same, or they are no text.
+        """
         if not names:
             raise CatalogueError(f"Expected the catalogue to have a header and rows, but {self.path} is empty.")
         if _MARKUP.match(names[0]):
@@ -171,7 +190,6 @@ class CsvTable:
                 f"'{shown(stray[0])}'. {encoding_remedy(stray)}"
             )
         check_distinct(names, f"the header of {self.path}")
-        return names
 
     def _hint(self) -> str:
         """Return what to do about a file that is no table with this delimiter."""
@@ -180,8 +198,8 @@ class CsvTable:
         for delimiter, name in DELIMITERS.items():
             counts = _counts(lines, Dialect(delimiter))
             if delimiter != self.dialect.delimiter and counts[0] > 1 and 2 * counts.count(counts[0]) > len(counts):
-                asked = "tab" if delimiter == "\t" else f"'{delimiter}'"
-                return f"Its cells look separated by {name}: try --delimiter {asked}."
+                shown_delimiter = "tab" if delimiter == "\t" else f"'{delimiter}'"
+                return f"Its cells look separated by {name}: try --delimiter {shown_delimiter}."
         likely = Counter(_counts(lines, self.dialect)[1:]).most_common(1)
         if likely and likely[0][0] != len(self.columns):
             return (
@@ -198,13 +216,13 @@ def _counts(lines: list[str], dialect: Dialect) -> list[int]:
 
 
 class _Lines:
-    """The lines of a file, those that the current row took, and a way to put all but the first of these back."""
+    """The lines of a file, of which those that the current row took can be put back."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self.lines = iter(lines)
-        self.waiting: deque[str] = deque()
+        self.waiting: deque[str] = deque()  # that were put back
         self.taken: list[str] = []
-        self.number = 0
+        self.number = 0  # of the last one taken, from 1
 
     def __iter__(self) -> _Lines:
         return self
@@ -216,6 +234,7 @@ class _Lines:
         return line
 
     def take(self, n_lines: int) -> None:
+        """Take the next lines, fewer where they are long."""
         self.taken = []
         n_characters = 0
         for line in islice(chain(self.waiting, self.lines), n_lines):
@@ -228,6 +247,7 @@ class _Lines:
         self.number += len(self.taken)
 
     def put_back(self, n_kept: int) -> None:
+        """Put all lines back that were taken but the first so many."""
         self.waiting.extendleft(reversed(self.taken[n_kept:]))
         self.number -= len(self.taken) - n_kept
 
@@ -235,8 +255,8 @@ class _Lines:
 @contextmanager
 def _long_cells() -> Iterator[None]:
     """Let csv read cells as long as descriptions may be; its own limit is 131,072 characters, for the whole process."""
-    usual = csv.field_size_limit(MAX_CELL)
+    former_limit = csv.field_size_limit(MAX_CELL)
     try:
         yield
     finally:
-        csv.field_size_limit(usual)
+        csv.field_size_limit(former_limit)

@@ -61,18 +61,18 @@ class Dialect:
 
 
 def find_dialect(path: Path, encoding: str, settings: ExtractSettings) -> Dialect:
-    r"""Return the dialect that is asked for, that a line ``sep=;`` names, or on which the first lines agree.
+    r"""Return the dialect that options name, that a line ``sep=;`` names, or on which the first lines agree.
 
     Lines agree where they have as many cells as the header: a comma within a cell of the header separates none. Quotes
     are taken to be escaped by backslashes where each backslash stands before a quote or another one, and all lines
-    agree only so. Both are told.
+    agree only so. What was guessed is told.
     """
     with open_text(path, encoding) as file:
         lines = [line for line in islice(read_lines(file), N_LINES) if line.strip()]
-    named = delimiter_of_sep_line(lines[0]) if lines else None
-    lines = lines[1:] if named else lines
-    asked = settings.csv_delimiter or named
-    plain = Dialect(asked) if asked else _likely_dialect(path, lines)
+    sep_delimiter = delimiter_of_sep_line(lines[0]) if lines else None
+    lines = lines[1:] if sep_delimiter else lines
+    delimiter = settings.csv_delimiter or sep_delimiter
+    plain = Dialect(delimiter) if delimiter else _likely_dialect(path, lines)
     n_titles = _n_titles(plain, lines)
     if n_titles:
         log.info(
@@ -103,7 +103,7 @@ def _has_plain_quotes(path: Path, encoding: str, delimiter: str) -> bool:
     """
     between = re.escape(delimiter)
     begun = re.compile(rf'(?:^|{between}) *"((?:[^"]|""|\\")*" *(?={between}|[\r\n]*$))?')
-    n_closed = n_open = 0
+    n_closed = n_open = 0  # quotes that begin a cell, and do or do not end it
     counts = set()
     with open_text(path, encoding) as file:
         for line in islice(read_lines(file), MOST_LINES):
@@ -114,7 +114,8 @@ def _has_plain_quotes(path: Path, encoding: str, delimiter: str) -> bool:
                 return False
             if '"' in line:
                 ends = begun.findall(line)
-                n_closed, n_open = n_closed + sum(map(bool, ends)), n_open + ends.count("")
+                n_closed += len(ends) - ends.count("")
+                n_open += ends.count("")
     return n_open > n_closed
 
 
@@ -129,9 +130,9 @@ def _with_habits(dialect: Dialect, lines: list[str]) -> Dialect:
     rows: list[list[str]] = []
     with suppress(csv.Error):
         rows = [row for row in dialect.reader(lines) if row]
-    header, *below = rows or [[]]
-    below = below[:-1] if len(lines) >= N_LINES - 1 else below  # the last may be cut
-    has_tail = bool(below) and all(len(row) == len(header) + 1 and not row[-1].strip() for row in below)
+    header, *products = rows or [[]]
+    products = products[:-1] if len(lines) >= N_LINES - 1 else products  # the last may be cut
+    has_tail = bool(products) and all(len(row) == len(header) + 1 and not row[-1].strip() for row in products)
     return replace(dialect, has_tail=has_tail)
 
 
@@ -151,12 +152,10 @@ def _likely_dialect(path: Path, lines: list[str]) -> Dialect:
         return Dialect("\t")
     scores = {}
     for delimiter in DELIMITERS:
-        n_cells = next(_counts(Dialect(delimiter), lines), 0)
-        scores[delimiter] = _agreement(Dialect(delimiter), lines) ** 2 * n_cells if n_cells > 1 else 0.0
-        if n_titles := _n_titles(Dialect(delimiter), lines):
-            below = lines[n_titles:]
-            n_cells = next(_counts(Dialect(delimiter), below), 0)
-            scores[delimiter] = max(scores[delimiter], _agreement(Dialect(delimiter), below) ** 2 * n_cells)
+        dialect = Dialect(delimiter)
+        scores[delimiter] = _score(dialect, lines)
+        if n_titles := _n_titles(dialect, lines):
+            scores[delimiter] = max(scores[delimiter], _score(dialect, lines[n_titles:]))
     merged = Dialect(BLANK, merges_blanks=True)
     if not any(scores.values()) and _is_list_of_pictures(merged, lines):
         log.info("The cells of %s are separated by blanks.", path)
@@ -167,6 +166,12 @@ def _likely_dialect(path: Path, lines: list[str]) -> Dialect:
     if likely != ",":
         log.info("The cells of %s are separated by %s.", path, DELIMITERS[likely])
     return Dialect(likely)
+
+
+def _score(dialect: Dialect, lines: list[str]) -> float:
+    """Return the header's cells times how well lines agree, squared; 0 where the header is one cell."""
+    n_cells = next(_counts(dialect, lines), 0)
+    return _agreement(dialect, lines) ** 2 * n_cells if n_cells > 1 else 0.0
 
 
 def _is_list_of_pictures(dialect: Dialect, lines: list[str]) -> bool:
@@ -181,8 +186,9 @@ def _is_list_of_pictures(dialect: Dialect, lines: list[str]) -> bool:
     rows = rows[:-1] if len(lines) >= N_LINES - 1 else rows
     if not rows or len(header) < 2 or any(len(row) != len(header) for row in rows):
         return False
-    named = [all(map(is_picture_name, cells)) for cells in zip(*rows, strict=True)]
-    return any(named[:-1]) or (named[-1] and all(cell.isdecimal() for row in rows for cell in row[:-1]))
+    name_pictures = [all(map(is_picture_name, cells)) for cells in zip(*rows, strict=True)]  # of each column
+    are_numbers = all(cell.isdecimal() for row in rows for cell in row[:-1])
+    return any(name_pictures[:-1]) or (name_pictures[-1] and are_numbers)
 
 
 def _with_single_blanks(line: str) -> str:

@@ -42,19 +42,19 @@ class ExcelTable:
         self.is_error = settings.bad_lines == "error"
         self.bad_lines = BadLines(path, unit="row")
         with self._rows() as (sheet, rows):
-            first = list(islice(rows, N_LOOKED_AT))
-            self.n_titles = n_title_rows([cells for _, cells in first])
-            _, header = first[self.n_titles] if first else (0, [])
+            first_rows = [cells for _, cells in islice(rows, N_LOOKED_AT)]
+            self.n_titles = n_title_rows(first_rows)
+            header = first_rows[self.n_titles] if first_rows else []
             if self.n_titles:
-                titles = ", ".join(" ".join(filter(str.strip, cells)) for _, cells in first[: self.n_titles])
+                titles = ", ".join(" ".join(filter(str.strip, cells)) for cells in first_rows[: self.n_titles])
                 log.info(
                     "What stands above the header of %s is left out, %s: %s.",
                     path, plural(self.n_titles, "row"), titles,
                 )  # fmt: skip
-            others = [name for name in sheet.parent.sheetnames if name != sheet.title]
-            if others:
+            other_sheets = [name for name in sheet.parent.sheetnames if name != sheet.title]
+            if other_sheets:
                 which = "first sheet is" if sheet.title == sheet.parent.sheetnames[0] else "first sheet with rows is"
-                log.info("Of %s the %s read, %s; it has %s, too.", path, which, sheet.title, ", ".join(others))
+                log.info("Of %s the %s read, %s; it has %s, too.", path, which, sheet.title, ", ".join(other_sheets))
         if not header:
             raise CatalogueError(f"Expected {path} to have a header and rows, but its first sheet is empty.")
         self.columns = [name.strip() or f"Unnamed: {n}" for n, name in enumerate(header)]
@@ -69,13 +69,15 @@ class ExcelTable:
         self.bad_lines = BadLines(self.path, is_error=self.is_error, unit="row")
         n_good = 0
         with self._rows() as (_, rows):
-            list(islice(rows, self.n_titles + 1))
+            for _ in islice(rows, self.n_titles + 1):  # titles and header
+                pass
             while block := list(islice(self._good(rows), BATCH_ROWS)):
                 n_good += len(block)
                 yield dict(zip(self.columns, map(list, zip(*block, strict=True)), strict=True))
         self.bad_lines.check_most(n_good, hint="Give each cell a name in the header.")
 
     def _good(self, rows: Iterator[tuple[int, list[str]]]) -> Iterator[list[str]]:
+        """Yield the rows of at most as many cells as the header, filled up to these, and count the others."""
         n_columns = len(self.columns)
         for number, cells in rows:
             if len(cells) > n_columns:
@@ -128,6 +130,7 @@ def _first_with_rows(book: Any) -> Any:
 
 
 def _filled_rows(sheet: Any) -> Iterator[tuple[int, list[str]]]:
+    """Yield the numbers, from 1, and cells of rows with something in them, without empty cells at their end."""
     for number, values in enumerate(sheet.iter_rows(values_only=True), 1):
         cells = [_cell(value) for value in values]
         while cells and not cells[-1].strip():

@@ -49,21 +49,21 @@ class SavedDataset:
         self.bad_lines = BadLines(path)  # there are none
         self.files = _files(path)
         self.has_splits = any(split is not None for split, _ in self.files)
-        first = self._schema(self.files[0][1])
-        self._reads = ArrowColumns.of(first, path, settings, first=self._first)
-        self._reads_of: dict[Path, ArrowColumns] = {}
+        first_schema = self._schema(self.files[0][1])
+        arrow_columns = ArrowColumns.of(first_schema, path, settings, first_values=self._first_values)
+        self._columns_of: dict[Path, ArrowColumns] = {}  # the same ones, with each file's names of classes
         for _, file in self.files:
             schema = self._schema(file)
-            if schema.names != first.names or schema.types != first.types:
+            if schema.names != first_schema.names or schema.types != first_schema.types:
                 raise CatalogueError(
                     f"Expected all files of a dataset to have the same columns, but {file} has {_shown(schema)}, and "
-                    f"{self.files[0][1]} has {_shown(first)}. Name one of its folders."
+                    f"{self.files[0][1]} has {_shown(first_schema)}. Name one of its folders."
                 )
-            self._reads_of[file] = self._reads.of_file(schema, _features(file.parent))
-        if SPLIT in self._reads.names and self.has_splits:
+            self._columns_of[file] = arrow_columns.of_file(schema, _features(file.parent))
+        if SPLIT in arrow_columns.names and self.has_splits:
             log.info("Column split of %s is the dataset's own: it need not say which of the splits a row is in.", path)
             self.has_splits = False
-        self.columns = self._reads.names + ([SPLIT] if self.has_splits else [])
+        self.columns = arrow_columns.names + ([SPLIT] if self.has_splits else [])
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
         """Yield the rows in their order, each column a list of cells.
@@ -73,12 +73,14 @@ class SavedDataset:
         """
         for split, file in self.files:
             row = 0
+            arrow_columns = self._columns_of[file]
+            picture = arrow_columns.picture
             for batch, whole in self._record_batches(file):
                 for start in range(0, batch.num_rows, BATCH_ROWS):
                     piece = batch.slice(start, BATCH_ROWS)
-                    cells = self._reads_of[file].cells(piece)
-                    if self._reads.picture is not None:
-                        cells[self._reads.picture.name] = _pictures(piece, self._reads.picture, whole, file, row)
+                    cells = arrow_columns.cells(piece)
+                    if picture is not None:
+                        cells[picture.name] = _pictures(piece, picture, whole, file, row)
                     if self.has_splits:
                         cells[SPLIT] = [split or ""] * piece.num_rows
                     row += piece.num_rows
@@ -108,7 +110,7 @@ class SavedDataset:
                 batch.validate(full=True)  # else a damaged file's offsets lead anywhere
                 yield batch, whole
 
-    def _first(self, name: str) -> Any:
+    def _first_values(self, name: str) -> Any:
         for batch, _ in self._record_batches(self.files[0][1]):
             return batch.column(batch.schema.get_field_index(name)).slice(0, 64)
         return pa.array([])
@@ -119,6 +121,7 @@ def _shown(schema: Any) -> str:
 
 
 def _reader(source: Any, file: Path) -> Any:
+    """Return pyarrow's reader of Arrow's file format, or of its stream, as the file begins."""
     with file.open("rb") as raw:
         is_file = raw.read(len(FILE_MAGIC)) == FILE_MAGIC
     return pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
@@ -134,9 +137,11 @@ def _files(path: Path) -> list[tuple[str | None, Path]]:
         folders = [(str(split), path / _plain_name(split, path)) for split in splits]
     files: list[tuple[str | None, Path]] = []
     for split, folder in folders:
-        named = _json(folder / "state.json").get("_data_files")
-        if isinstance(named, list):
-            names = [_plain_name(one.get("filename") if isinstance(one, dict) else one, folder) for one in named]
+        entries = _json(folder / "state.json").get("_data_files")
+        if isinstance(entries, list):
+            names = [
+                _plain_name(entry.get("filename") if isinstance(entry, dict) else entry, folder) for entry in entries
+            ]
         else:
             names = [name for name in names_in(folder) if name.endswith(".arrow")]
         files += [(split, folder / name) for name in names]
@@ -148,6 +153,7 @@ def _files(path: Path) -> list[tuple[str | None, Path]]:
 
 
 def _features(folder: Path) -> dict[str, Any]:
+    """Return what a dataset's folder says of its columns' kinds; nothing where it says none."""
     features = _json(folder / "dataset_info.json").get("features")
     return features if isinstance(features, dict) else {}
 

@@ -16,7 +16,7 @@ __all__ = ["find_items", "hint_for"]
 
 CHUNK = 2**20  # characters that are read at once
 
-_BETWEEN = re.compile(r"[\s,\ufeff]*")
+_SEPARATORS = re.compile(r"[\s,\ufeff]*")
 
 
 def find_items(file: IO[str], path: Path) -> tuple[str, Iterator[tuple[int, str]]]:
@@ -37,7 +37,7 @@ def find_items(file: IO[str], path: Path) -> tuple[str, Iterator[tuple[int, str]
 
 
 def hint_for(text: str) -> str:
-    """Return what to do about a file with a text that is no JSON object."""
+    """Return in a sentence what to do about a file with a text that is no JSON object."""
     if re.match(r"[\s\[]*\{\s*'", text):
         return (
             "Its objects are Python's, in single quotes: write each as JSON, with json.dumps(ast.literal_eval(line)) "
@@ -47,12 +47,17 @@ def hint_for(text: str) -> str:
 
 
 def _items(file: IO[str], buffer: str, path: Path, *, is_list: bool, line: int) -> Iterator[tuple[int, str]]:
+    """Yield the items' numbers and texts; `buffer` is the part of the file that was read, and `line` where it begins.
+
+    Raises:
+        CatalogueError: an item is no JSON, or a list has no end, or more behind it.
+    """
     decode = json.JSONDecoder().raw_decode
-    at = buffer.index("[") + 1 if is_list else 0
-    is_whole = False
+    at = buffer.index("[") + 1 if is_list else 0  # the next item's offset in the buffer
+    is_whole = False  # whether the buffer goes to the file's end
     number = 1
     while True:
-        at = _end_of(_BETWEEN, buffer, at)
+        at = _skip_separators(buffer, at)
         if is_list and buffer[at : at + 1] == "]":
             break
         reason = "the file ends before the list does"
@@ -83,6 +88,6 @@ def _items(file: IO[str], buffer: str, path: Path, *, is_list: bool, line: int) 
         )
 
 
-def _end_of(pattern: re.Pattern[str], text: str, start: int) -> int:
-    match = pattern.match(text, start)
+def _skip_separators(text: str, start: int) -> int:
+    match = _SEPARATORS.match(text, start)
     return start if match is None else match.end()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -12,10 +11,10 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from cache.columns.column_names import usual_columns
 from embed.amounts import plural
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.formats.json_items import find_items, hint_for
+from embed.catalogue.formats.single_object import hint_for_single_object
 from embed.catalogue.list_columns import LISTS_STAY, keeps_lists, list_cell
 from embed.catalogue.table import BATCH_ROWS
 from embed.catalogue.text_file import find_encoding, open_text
@@ -27,12 +26,6 @@ __all__ = ["JsonLinesTable", "Names", "parse_object"]
 
 MOST_NAMES = 1000
 LANGUAGES = ("language_tag", "language", "lang", "locale")  # names of what says that of a text
-LIST_NAME = "products.json"  # where commands that make a list of something else write it
-# Of a picture with several annotations the last one's class.
-COCO_TO_LIST = shlex.quote(
-    "(.categories | INDEX(.id)) as $classes | (.annotations | INDEX(.image_id)) as $annotations | "
-    "[.images[] | . + {category: $classes[$annotations[.id | tostring].category_id | tostring].name}]"
-)
 
 log = logging.getLogger("embed_once")
 
@@ -69,73 +62,44 @@ class JsonLinesTable:
         for name in self.columns:
             if name not in self._never_nested and (n := names.n_nested[name]):
                 log.info("%s of %s holds %s without a language: these cells are empty.", name, path, plural(n, "list"))
-        held = self._held() if n_good == 1 else ""
+        hint = self._single_object_hint() if n_good == 1 else ""
         if n_good and not self.columns:
             raise CatalogueError(
                 f"Expected the objects of {path} to have plain values, which are cells, but all are lists or objects. "
-                + (held or "Write those that tell of a product into its object.")
+                + (hint or "Write those that tell of a product into its object.")
             )
-        if held:
-            log.warning("%s is read as one product. %s", path, held)
+        if hint:
+            log.warning("%s is read as one product. %s", path, hint)
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
         """Yield the rows in the file's order, each column a list of cells."""
+        n_good = 0
         batch: dict[str, list[str]] = {name: [] for name in self.columns}
-        n_rows = n_good = 0
         for row in self._rows(plain=self._never_nested):
             for name, cells in batch.items():
                 cells.append(row.get(name) or "")
-            n_rows += 1
             n_good += 1
-            if n_rows == BATCH_ROWS:
+            if n_good % BATCH_ROWS == 0:
                 yield batch
-                batch, n_rows = {name: [] for name in self.columns}, 0
-        if n_rows:
+                batch = {name: [] for name in self.columns}
+        if n_good % BATCH_ROWS:
             yield batch
         self.bad_lines.check_most(n_good, hint=hint_for(self._first_bad))
 
-    def _held(self) -> str:
+    def _single_object_hint(self) -> str:
         """Return what to do if the one object of the file holds all products; "" where it is one.
 
-        It may be a product that nobody says the columns of, so that this is a hint.
-
         Raises:
-            CatalogueError: it is COCO's, of pictures, annotations and categories, which is none.
+            CatalogueError: it is COCO's.
         """
         with open_text(self.path, self.encoding) as file:
-            value = next(
-                (one for _, text in find_items(file, self.path)[1] if isinstance(one := _loaded(text), dict)), {}
-            )
-        place = shlex.quote(str(self.path))
-        if self.path.name != LIST_NAME:
-            place += f" > {LIST_NAME}"
-        else:  # which the shell would empty before it is read
-            place += f" > new-{LIST_NAME}"
-        if all(isinstance(value.get(name), list) for name in ("images", "annotations", "categories")):
-            raise CatalogueError(
-                f"Expected {self.path} to be a list of products, got COCO's lists of pictures, annotations and "
-                f"categories. Make one of pictures with their classes: jq {COCO_TO_LIST} {place}."
-            )
-        if any(usual_columns(role, value) for role in ("id", "image", "text")):
-            return ""
-        if len(value) > 1 and all(isinstance(one, dict) for one in value.values()):
-            return (
-                f"If the {len(value)} objects in it are the products, by their ids, make a list of them: "
-                f"jq '[to_entries[] | {{id: .key}} + .value]' {place}."
-            )
-        for names, items in _lists(value):
-            if len(items) > 1 and all(isinstance(one, dict) for one in items) and not self.keeps_lists(names[0]):
-                way = shlex.quote("." + "".join(f"[{json.dumps(name, ensure_ascii=False)}]" for name in names))
-                return (
-                    f"If the {len(items)} objects in its {'.'.join(names)} are the products, take them out: "
-                    f"jq {way} {place}."
-                )
-        if len(value) > 1 and all(isinstance(one, list) and one and isinstance(one[0], str) for one in value.values()):
-            way = shlex.quote("[to_entries[] | .key as $class | .value[] | {image: ., category: $class}]")
-            return f"If its {len(value)} names are classes, and their lists name pictures: jq {way} {place}."
+            for _, text in find_items(file, self.path)[1]:
+                if isinstance(document := _loaded(text), dict):
+                    return hint_for_single_object(document, self.path, keeps_lists=self.keeps_lists)
         return ""
 
     def _rows(self, plain: Sequence[str] = ()) -> Iterator[dict[str, str | None]]:
+        """Yield the objects, each name's cell or None, and count the bad: also those with None for a `plain` name."""
         self._first_bad = ""
         with open_text(self.path, self.encoding) as file:
             unit, items = find_items(file, self.path)
@@ -229,15 +193,6 @@ def parse_object(text: str, *, keeps_lists: Callable[[str], bool] = lambda _: Fa
     }
 
 
-def _lists(value: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], list[Any]]]:
-    """Yield the lists in an object and in those of it, as answers of shops' interfaces have them, with their names."""
-    for name, item in value.items():
-        if isinstance(item, list):
-            yield (name,), item
-        elif isinstance(item, dict):
-            yield from (((name, inner), one) for inner, one in item.items() if isinstance(one, list))
-
-
 def _loaded(text: str) -> object:
     with suppress(ValueError, RecursionError):
         return json.loads(text)
@@ -266,6 +221,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> str | None:
+    """Return the cell of a value whose numbers are texts already; None for a list or an object that is none."""
     if isinstance(value, str):
         return _text(value)
     if value is None:
@@ -274,8 +230,8 @@ def _cell(value: Any) -> str | None:
         return "true" if value else "false"
     if isinstance(value, list) and value and all(map(_language, value)):
         languages = list(map(_language, value))
-        chosen = next((one for one in languages if one.lower().startswith("en")), languages[0])
-        texts = (one["value"] for one, language in zip(value, languages, strict=True) if language == chosen)
+        chosen = next((language for language in languages if language.lower().startswith("en")), languages[0])
+        texts = (item["value"] for item, language in zip(value, languages, strict=True) if language == chosen)
         return Translated(_text(SEPARATOR.join(dict.fromkeys(texts))))
     return None
 
@@ -284,7 +240,7 @@ def _language(item: Any) -> str:
     """Return the language of a text that says one; "" where it is nothing of the kind."""
     if not (isinstance(item, dict) and isinstance(item.get("value"), str)):
         return ""
-    return next((one for name in LANGUAGES if isinstance(one := item.get(name), str)), "")
+    return next((item[name] for name in LANGUAGES if isinstance(item.get(name), str)), "")
 
 
 def _kind(value: Any) -> str:

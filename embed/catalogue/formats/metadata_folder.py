@@ -47,16 +47,18 @@ class MetadataFolder:
 
     Args:
         path: the folder.
-        opened: opens one file as a table.
+        open_table: opens one file as a table.
 
     Raises:
         CatalogueError: a file has no column ``file_name``, or two stand in one folder.
     """
 
-    def __init__(self, path: Path, settings: ExtractSettings, opened: Callable[[Path, ExtractSettings], Table]) -> None:
+    def __init__(
+        self, path: Path, settings: ExtractSettings, open_table: Callable[[Path, ExtractSettings], Table]
+    ) -> None:
         self.path = path
         files = metadata_files(path)
-        self.tables = {file: opened(file, settings) for file in files}
+        self.tables = {file: open_table(file, settings) for file in files}
         self.image = settings.image_column or FILE_NAME
         for file, table in self.tables.items():
             if self.image not in table.columns:
@@ -70,8 +72,8 @@ class MetadataFolder:
             )
         self.bad_lines = BadLines(path)
         self.columns = list(dict.fromkeys(name for table in self.tables.values() for name in table.columns))
-        folders = [*(name.name for name in path.iterdir() if name.is_dir()), *(part for file in files for part in
-                   file.parent.relative_to(path).parts)]  # fmt: skip
+        folders = {entry.name for entry in path.iterdir() if entry.is_dir()}
+        folders.update(part for file in files for part in file.parent.relative_to(path).parts)
         self._has_split = SPLIT not in self.columns and any(name.lower() in SPLITS for name in folders)
         self._has_id = "id" not in self.columns
         self.columns = ["id"] * self._has_id + self.columns + [SPLIT] * self._has_split
@@ -83,7 +85,7 @@ class MetadataFolder:
         for file, table in self.tables.items():
             folder = file.parent.relative_to(self.path)
             for batch in table.batches():
-                paths = [self._path(cell, folder) for cell in batch[self.image]]
+                paths = [_path_of(cell, folder) for cell in batch[self.image]]
                 named.update(paths)
                 batch[self.image] = paths
                 if self._has_id:
@@ -99,11 +101,6 @@ class MetadataFolder:
         if n_others:
             log.warning("%d pictures of %s stand in no metadata file, and are left out.", n_others, self.path)
 
-    def _path(self, cell: str, folder: Path) -> str:
-        if isinstance(cell, PlacedCell) or not cell.strip():
-            return cell
-        return (folder / cell.strip()).as_posix()
-
     def _pictures(self) -> Iterator[str]:
         for folder, folders, names in os.walk(self.path):
             folders[:] = [name for name in folders if not name.startswith(".")]
@@ -113,6 +110,14 @@ class MetadataFolder:
                     yield (relative / name).as_posix()
 
 
+def _path_of(cell: str, folder: Path) -> str:
+    """Return the path of a picture that metadata in a folder names, relative to the catalogue's folder; a URL stays."""
+    if isinstance(cell, PlacedCell) or not cell.strip() or "://" in cell:
+        return cell
+    return (folder / cell.strip()).as_posix()
+
+
 def _split_of(path: str, folder: Path) -> str:
+    """Return the first folder that is named as splits are, of metadata or of its picture; "" where none is."""
     parts = (*folder.parts, *PurePosixPath(path).parts[:-1])
     return next((part for part in parts if part.lower() in SPLITS), "")

@@ -36,8 +36,10 @@ class ParquetTable:
         self.path = path
         self.bad_lines = BadLines(path)  # there are none
         with self._opened() as file:
-            self._reads = ArrowColumns.of(file.schema_arrow, path, settings, first=lambda name: _first(file, name))
-        self.columns = self._reads.names
+            self._arrow_columns = ArrowColumns.of(
+                file.schema_arrow, path, settings, first_values=lambda name: _first_values(file, name)
+            )
+        self.columns = self._arrow_columns.names
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
         """Yield the rows in the file's order, each column a list of cells.
@@ -49,10 +51,10 @@ class ParquetTable:
             yield from self._batches(file)
 
     def _batches(self, file: Any) -> Iterator[dict[str, list[str]]]:
-        picture, leaves = self._reads.picture, list(self._reads.plain)
+        picture, leaves = self._arrow_columns.picture, list(self._arrow_columns.plain)
         if picture is None:
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=leaves, use_threads=False):
-                yield self._reads.cells(batch)
+                yield self._arrow_columns.cells(batch)
             return
         pictures = ParquetPictures(self.path, picture)
         n_rows = file.metadata.num_rows
@@ -69,7 +71,7 @@ class ParquetTable:
             paths: list[str | None] = [None] * batch.num_rows
             if picture.has_paths:
                 paths = batch.column(batch.schema.get_field_index(picture.name)).flatten()[0].to_pylist()
-            cells = self._reads.cells(batch)
+            cells = self._arrow_columns.cells(batch)
             cells[picture.name] = [
                 self._picture_cell(pictures, row, path) if has_bytes[row] else path or ""
                 for row, path in enumerate(paths, start)
@@ -86,6 +88,6 @@ class ParquetTable:
             yield file
 
 
-def _first(file: Any, name: str) -> Any:
+def _first_values(file: Any, name: str) -> Any:
     batch = next(file.iter_batches(batch_size=N_LOOKED_AT, columns=[name], use_threads=False), None)
     return pa.array([]) if batch is None else batch.column(0)

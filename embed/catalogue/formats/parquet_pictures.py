@@ -139,7 +139,7 @@ def _chunks(group: Any, column: PictureColumn) -> list[Any]:
 def _windows(file: Any, number: int, column: PictureColumn) -> Iterator[Any]:
     """Return a row group's batches, of at most `WINDOW_ROWS` rows and about `WINDOW_BYTES`."""
     group = file.metadata.row_group(number)
-    n_bytes = sum(one.total_uncompressed_size for one in _chunks(group, column))
+    n_bytes = sum(chunk.total_uncompressed_size for chunk in _chunks(group, column))
     n_rows = max(1, min(WINDOW_ROWS, WINDOW_BYTES * group.num_rows // max(1, n_bytes)))
     batches: Iterator[Any] = file.iter_batches(
         batch_size=n_rows, row_groups=[number], columns=[_leaf(column)], use_threads=False

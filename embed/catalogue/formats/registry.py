@@ -49,11 +49,13 @@ def format_of_start(start: bytes) -> Format | None:
     'JSON'
     """
     text = start.replace(b"\0", b"").removeprefix(b"\xef\xbb\xbf").lstrip(b"\xff\xfe")  # UTF-16, and marks
-    return next(
-        (one for one in FORMATS if one.start and re.match(one.start, text if one.is_text else start, re.DOTALL)), None
-    )
+    for table_format in FORMATS:
+        pattern = table_format.start
+        if pattern and re.match(pattern, text if table_format.is_text else start, re.DOTALL):
+            return table_format
+    return None
 
 
 def format_of_suffix(suffix: str) -> Format | None:
     """Return the format of files with a suffix; None where it is nobody's."""
-    return next((one for one in FORMATS if suffix in one.suffixes), None)
+    return next((table_format for table_format in FORMATS if suffix in table_format.suffixes), None)

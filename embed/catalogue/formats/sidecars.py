@@ -68,13 +68,16 @@ class Sidecars(ClassFolders):
         """Yield the pictures in the order of their folders' names and their own."""
         unread: list[str] = []
         for batch in super().batches():
-            read = [self._read(picture) for picture in batch["image"]]
-            unread += [picture for picture, row in zip(batch["image"], read, strict=True) if row is None]
-            rows = [row or {} for row in read]
+            rows = []
+            for picture in batch["image"]:
+                row = self._read(picture)
+                if row is None:
+                    unread.append(picture)
+                rows.append(row or {})
             if self._has_ids:
                 batch["id"] = [row.get("id") or path for row, path in zip(rows, batch["id"], strict=True)]
-            told = [name for name in self.columns if name not in batch]
-            yield batch | {name: [row.get(name) or "" for row in rows] for name in told}
+            sidecar_columns = [name for name in self.columns if name not in batch]
+            yield batch | {name: [row.get(name) or "" for row in rows] for name in sidecar_columns}
         if unread:
             log.warning(
                 "%s of %s no %s beside it that can be read, such as %s: these cells are empty.",
@@ -83,10 +86,10 @@ class Sidecars(ClassFolders):
             )  # fmt: skip
 
     def _read_anew(self, picture: str) -> dict[str, str | None] | None:
-        place = Path(getattr(picture, "place", self.path / picture))
-        return _cells_beside(place, self._suffix, keeps_lists=self._keeps_lists)
+        path = Path(getattr(picture, "place", self.path / picture))  # a placed cell's place: behind a link
+        return _cells_beside(path, self._suffix, keeps_lists=self._keeps_lists)
 
-    def _beside(self, names: list[str]) -> set[str]:
+    def _sidecars(self, names: list[str]) -> set[str]:
         pictures = {name for name in names if name.lower().endswith(PICTURE_SUFFIXES)}
         pictures |= {name.rpartition(".")[0] for name in pictures}
         return {name for name in names if name.endswith(self._suffix) and name.removesuffix(self._suffix) in pictures}
@@ -103,7 +106,7 @@ def find_sidecars(path: Path) -> str:
         rows = {picture: cells for picture in pictures if (cells := _cells_beside(picture, suffix))}
         if rows and _are_table(path, rows):
             return ""
-        texts = {_told(picture, cells) for picture, cells in rows.items()} - {""}
+        texts = {_description(picture, cells) for picture, cells in rows.items()} - {""}
         if len(texts) > MOSTLY * len(pictures):
             return suffix
     return ""
@@ -121,10 +124,13 @@ def _stem(cell: str | None) -> str:
     return Path(last_name(cell or "")).stem
 
 
-def _told(picture: Path, cells: Mapping[str, str | None]) -> str:
+def _description(picture: Path, cells: Mapping[str, str | None]) -> str:
     """Return the text that a picture's sidecar tells of it; "" where it tells none."""
-    texts = ((cells[name] or "").strip() for name in usual_columns("text", cells))
-    return next((one for one in texts if _has_words(one) and one != picture.stem and not is_name_or_url(one)), "")
+    for name in usual_columns("text", cells):
+        text = (cells[name] or "").strip()
+        if _has_words(text) and text != picture.stem and not is_name_or_url(text):
+            return text
+    return ""
 
 
 def _cells_beside(

@@ -35,18 +35,18 @@ def n_title_rows(rows: Sequence[Sequence[str]]) -> int:
     (0, 0)
     """
     trimmed = [_trimmed(row) for row in islice(rows, N_LOOKED_AT)]
-    first = trimmed[: MOST_TITLES + 1]
-    place = next((place for place, row in enumerate(first) if _n_roles(row)), 0)
-    if place + 1 < len(trimmed) and trimmed[place + 1] != trimmed[place] and _are_field_names(trimmed[place + 1]):
-        place += 1
-    if not place:
+    n_titles = next((n for n, row in enumerate(trimmed[: MOST_TITLES + 1]) if _n_roles(row)), 0)
+    candidate, *following = trimmed[n_titles:] or [[]]
+    if following and following[0] != candidate and _are_field_names(following[0]):
+        n_titles += 1  # the candidate has names for people
+    if not n_titles:
         return 0
-    above, header, below = trimmed[:place], trimmed[place], trimmed[place + 1 :]
-    widest = 1 if _are_field_names(header) else max(map(len, above))
-    least_roles = 1 if all(len(row) == 1 and row[0].isdecimal() for row in above) else LEAST_ROLES
-    n_fitting = sum(widest < len(row) <= len(header) for row in below)
-    is_below = _n_roles(header) >= least_roles and 0 < 2 * widest <= len(header)
-    return place if is_below and below and n_fitting >= MOSTLY * len(below) else 0
+    titles, header, products = trimmed[:n_titles], trimmed[n_titles], trimmed[n_titles + 1 :]
+    widest_title = 1 if _are_field_names(header) else max(map(len, titles))
+    least_roles = 1 if all(len(row) == 1 and row[0].isdecimal() for row in titles) else LEAST_ROLES
+    n_fitting = sum(widest_title < len(row) <= len(header) for row in products)
+    is_header = _n_roles(header) >= least_roles and 0 < 2 * widest_title <= len(header)
+    return n_titles if is_header and products and n_fitting >= MOSTLY * len(products) else 0
 
 
 def _n_roles(row: Sequence[str]) -> int:

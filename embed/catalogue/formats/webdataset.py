@@ -23,7 +23,7 @@ from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.file_patterns import find_files, folders_within
 from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
 from embed.catalogue.formats.json_lines import Names, parse_object
-from embed.catalogue.list_columns import is_asked
+from embed.catalogue.list_columns import is_requested
 from embed.catalogue.table import BATCH_ROWS
 from embed.contents.file_ranges import FilePart, PlacedCell
 from embed.errors import CatalogueError
@@ -55,23 +55,24 @@ class Shards:
         self.path = path
         self.shards = find_shards(path)
         self.is_error = settings.bad_lines == "error"
-        self.others: Counter[str] = Counter()  # kinds of members that are not read
-        self.keeps_lists = partial(is_asked, settings=settings)
-        self.asked = settings.image_column or ""  # a kind of members, such as front.png, or any column
+        self.unread_kinds: Counter[str] = Counter()
+        self.keeps_lists = partial(is_requested, settings=settings)
+        self.requested = settings.image_column or ""  # a kind of members, such as front.png, or any column
         self.view = ""  # the kind that is the picture, where none is plain
         self.ends_at_last_dot = False
         kinds, names = self._scan()
         if self._choose_view(kinds):
             kinds, names = self._scan()
-        self._order = [self.asked, *(column for column in ORDER if column != self.asked)]
-        self.columns = ["id", *(column for column in self._order if column in kinds)]
+        columns = [self.requested, *(column for column in ORDER if column != self.requested)]
+        self._member_columns = ["id", *(column for column in columns if column in kinds)]
+        self.columns = list(self._member_columns)
         self._json_columns = {name: f"json.{name}" if name in self.columns else name for name in names.plain()}
         self.columns += self._json_columns.values()
-        if self.others:
-            others = ", ".join(f"{n} .{kind}" for kind, n in self.others.most_common(5))
-            view = next((kind for kind in self.others if _is_view(kind)), None)
+        if self.unread_kinds:
+            shown = ", ".join(f"{n} .{kind}" for kind, n in self.unread_kinds.most_common(5))
+            view = next((kind for kind in self.unread_kinds if _is_view(kind)), None)
             hint = f" --image-column {view} takes its pictures." if view else ""
-            log.info("%s: members of other kinds are left out: %s.%s", path, others, hint)
+            log.info("%s: members of other kinds are left out: %s.%s", path, shown, hint)
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
         """Yield the products shard by shard in the members' order, each column a list of cells."""
@@ -79,19 +80,18 @@ class Shards:
         n_nested: Counter[str] = Counter()
         n_products = n_without = 0
         while block := list(itertools.islice(products, BATCH_ROWS)):
-            columns = [column for column in ("id", *self._order) if column in self.columns]
-            batch = {column: [product.get(column, "") for product in block] for column in columns}
+            batch = {column: [product.get(column, "") for product in block] for column in self._member_columns}
             objects = [self._object(product) for product in block]
             for name, column in self._json_columns.items():
-                n_nested[column] += sum(values.get(name, "") is None for values in objects)
-                batch[column] = [values.get(name) or "" for values in objects]
+                n_nested[column] += sum(cells.get(name, "") is None for cells in objects)
+                batch[column] = [cells.get(name) or "" for cells in objects]
             n_products += len(block)
             n_without += sum(not cell for cell in batch.get(self._picture, ()))
             yield batch
-        if n_without and (self.view or _is_view(self.asked)):
+        if n_without and (self.view or _is_view(self.requested)):
             log.warning(
                 "%d of %d samples of %s have no %s: they stay, without a picture.",
-                n_without, n_products, self.path, self.view or self.asked,
+                n_without, n_products, self.path, self.view or self.requested,
             )  # fmt: skip
         for column, n in (+n_nested).items():
             log.warning(
@@ -99,11 +99,13 @@ class Shards:
             )
 
     def _object(self, product: Product) -> dict[str, str | None]:
+        """Return the cells of a product's JSON object."""
         return parse_object(product["json"], keeps_lists=self.keeps_lists) if "json" in product else {}
 
     @property
     def _picture(self) -> str:
-        return self.asked if self.asked in self.columns else "image"
+        """The column of pictures."""
+        return self.requested if self.requested in self.columns else "image"
 
     def _scan(self) -> tuple[set[str], Names]:
         """Return the columns that members give, and the names in their objects."""
@@ -116,8 +118,8 @@ class Shards:
 
     def _choose_view(self, kinds: set[str]) -> bool:
         """Choose what is a sample's picture, where names have more than one dot; return whether that changes it."""
-        views = Counter({kind: n for kind, n in self.others.items() if _is_view(kind)})
-        if not views or self.asked in kinds:
+        views = Counter({kind: n for kind, n in self.unread_kinds.items() if _is_view(kind)})
+        if not views or self.requested in kinds:
             return False
         if len(views) > MOST_VIEWS and views.total() < 2 * len(views):
             self.ends_at_last_dot = True
@@ -132,8 +134,9 @@ class Shards:
         return bool(self.view) or self.ends_at_last_dot
 
     def _products(self) -> Iterator[Product]:
+        """Yield the products shard by shard, and count bad members and the kinds that are not read."""
         self.bad_lines = BadLines(self.path, is_error=self.is_error, unit="member")
-        self.others.clear()
+        self.unread_kinds.clear()
         for shard in self.shards:
             products: dict[str, Product] = {}
             for number, (name, member) in enumerate(_members(shard), 1):
@@ -158,23 +161,23 @@ class Shards:
             return
         product_id = f"{folder}/{stem}" if folder else stem
         column = "image" if self.view and kind == self.view else COLUMNS.get(kind)
-        if self.asked and kind == self.asked.lower():
-            column = self.asked
+        if self.requested and kind == self.requested.lower():
+            column = self.requested
         if column is None:
-            self.others[kind] += 1
-            if _is_view(kind) and (self.view or _is_view(self.asked)):
+            self.unread_kinds[kind] += 1
+            if _is_view(kind) and (self.view or _is_view(self.requested)):
                 products.setdefault(product_id, {"id": product_id})  # else the sample would be lost
             return
         if not member.isreg() or member.issparse():
             raise ValueError("is no regular file")
         if column in products.get(product_id, {}):
             raise ValueError(f"is the second {column} of {product_id}")
-        place = FilePart(shard, member.offset_data, member.size)
-        cell: str = PlacedCell(f"{shard.name}/{name}", place)
+        content = FilePart(shard, member.offset_data, member.size)
+        cell: str = PlacedCell(f"{shard.name}/{name}", content)
         if not kind.endswith(PICTURE_SUFFIXES) and f".{kind}" not in PICTURE_SUFFIXES:
             if member.size > MAX_CELL_BYTES:
                 raise ValueError(f"has {member.size} bytes")
-            cell = place.read().decode("utf-8-sig", "surrogateescape")
+            cell = content.read().decode("utf-8-sig", "surrogateescape")
         if column == "json":
             parse_object(cell)
         products.setdefault(product_id, {"id": product_id})[column] = cell.strip() if column == "label" else cell

@@ -75,7 +75,7 @@ class ImageTemplate:
         """
         for name in self.columns:
             if listed := split_pictures(row[name]):
-                return [path for one in listed if (path := self.path({**row, name: one}))]
+                return [path for picture in listed if (path := self.path({**row, name: picture}))]
         return [path] if (path := self.path(row)) else []
 
     def _wrong(self, reason: str) -> SettingError:
@@ -107,14 +107,19 @@ def with_last_names(path: str, column: str, n: int) -> str:
 
 
 def literal(text: str) -> str:
-    """Return a text as a template has it that is no column."""
+    """Return the template of a literal text, whose braces mean no column."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
 def _formatted(cell: str, spec: str) -> str:
+    """Return a cell as a format, Python's or one of ours, has it.
+
+    Raises:
+        ValueError: it is no format, or one of numbers, and the cell is none.
+    """
     if spec in ("name", "stem"):
         name = last_name(cell)
         return name if spec == "name" else PurePosixPath(name).stem
-    if last := _LAST.fullmatch(spec):
-        return last_name(cell, int(last[1]))
+    if match := _LAST.fullmatch(spec):
+        return last_name(cell, int(match[1]))
     return format(int(cell), spec) if spec.endswith("d") else format(cell, spec)

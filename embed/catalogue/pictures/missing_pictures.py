@@ -81,39 +81,40 @@ def tell_missing(
     Raises:
         CatalogueError: not one of those that are named is there.
     """
-    named = [n for n, status in enumerate(statuses) if status != ABSENT]
-    missing = [n for n in named if statuses[n] in EXPLAINED]
-    if not missing:
+    named_rows = [row for row, status in enumerate(statuses) if status != ABSENT]
+    missing_rows = [row for row in named_rows if statuses[row] in EXPLAINED]
+    if not missing_rows:
         return
     root = resolved(settings.image_root or catalogue.folder)
     column = catalogue.roles["image"]
-    explanation = explain_missing([cells[n] for n in missing], root, column=column)
-    if len(missing) < len(named):
+    explanation = explain_missing([cells[row] for row in missing_rows], root, column=column)
+    if len(missing_rows) < len(named_rows):
         if explanation:
             log.warning("Column %s: %s", column, explanation)
         return
-    ways = ["Name their folder with --image-root"]
+    remedies = ["Name their folder with --image-root"]
     if "url" in statuses:
-        ways.append("fetch what is a URL")
+        remedies.append("fetch what is a URL")
     if "outside" in statuses:
-        ways.append("permit others with --allow-outside")
+        remedies.append("permit others with --allow-outside")
     if "text" in catalogue.roles:
-        ways.append("do without them: --modalities text")
-    remedy = f"{', or '.join(ways)}."
+        remedies.append("do without them: --modalities text")
+    remedy = f"{', or '.join(remedies)}."
+    first = named_rows[0]
     raise CatalogueError(
-        f"Expected the pictures in column {column} to be files below {root}, but none of the {len(named)} is: "
-        f"{cells[named[0]]!r} is {statuses[named[0]]}. {f'{explanation} Or: {remedy}' if explanation else remedy}"
+        f"Expected the pictures in column {column} to be files below {root}, but none of the {len(named_rows)} is: "
+        f"{cells[first]!r} is {statuses[first]}. {f'{explanation} Or: {remedy}' if explanation else remedy}"
     )
 
 
 def _files_like(cells: Sequence[str], root: Path) -> Mapping[str, list[str]]:
     """Return for each cell the files below `root` of its name, whatever the folder, the suffix and the case."""
-    cells_of: dict[str, set[str]] = defaultdict(set)
+    cells_of: dict[str, set[str]] = defaultdict(set)  # by the names in them, and these without suffix
     for cell in cells:
         name = PurePosixPath(plain_path(cell)).name.lower()
         if name:
-            for key in (name, PurePosixPath(name).stem):
-                cells_of[key].add(cell)
+            cells_of[name].add(cell)
+            cells_of[PurePosixPath(name).stem].add(cell)
     files: dict[str, list[str]] = defaultdict(list)
     for path in pictures_below(root):
         name = path.rpartition("/")[2].lower()
@@ -153,8 +154,8 @@ def _template(cell: str, path: str, column: str) -> str:
     """Return the template that makes the path from the cell, or from its last name; "" for none."""
     if {*"{}"} & {*path} or not column or {*"{}:!"} & {*column}:
         return ""
-    before, found, behind = path.rpartition(cell)
-    if found and cell:
+    if cell and cell in path:
+        before, _, behind = path.rpartition(cell)
         return f"{before}{{{column}}}{behind}"
     folder, slash, name = path.rpartition("/")
     stem, dot, suffix = name.rpartition(".")

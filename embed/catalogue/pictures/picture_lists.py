@@ -91,6 +91,7 @@ def _named(item: object) -> str | None:
 
 
 def _parse(cell: str) -> object:
+    """Return what a cell holds as JSON, or else as Python writes it; None where it is neither."""
     with suppress(ValueError, RecursionError):
         return json.loads(cell)
     with suppress(ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
@@ -123,8 +124,8 @@ def n_last_names_shared(cell: str, path: str) -> int:
     >>> n_last_names_shared("/home/ana/img/mugs/1.jpg", "data/img/mugs/1.jpg")
     3
     """
-    names, others = last_name(cell, LONGEST_PATH).split("/"), path.split("/")
-    pairs = zip(reversed(names), reversed(others), strict=False)
+    cell_names, path_names = last_name(cell, LONGEST_PATH).split("/"), path.split("/")
+    pairs = zip(reversed(cell_names), reversed(path_names), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 

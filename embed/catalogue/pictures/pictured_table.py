@@ -7,30 +7,25 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
 from cache.cloud.addresses import is_address
 from cache.columns.column_names import PICTURE_KEYS, USUAL_NAMES, plain_name, usual_columns
-from cache.system.name_spellings import spelling_in
-from embed.amounts import plural
 from embed.catalogue.bad_lines import BadLines
-from embed.catalogue.columns import ColumnFinder, check_asked
+from embed.catalogue.columns import ColumnFinder, check_column
 from embed.catalogue.open_table import open_table
 from embed.catalogue.pictures.image_template import ImageTemplate, split_templates
 from embed.catalogue.pictures.picture_lists import PictureList, is_picture_name, split_pictures
-from embed.catalogue.pictures.template_search import find_templates
+from embed.catalogue.pictures.picture_search import find_pictures
 from embed.catalogue.split_names import SPLIT, splits_of_files
 from embed.catalogue.table import BATCH_ROWS, Table, folder_of
 from embed.contents.file_ranges import PlacedCell
-from embed.contents.objects import is_object
 from embed.errors import CatalogueError, SettingError
 from embed.settings import ExtractSettings
 
 __all__ = ["PicturedTable", "open_pictured", "with_pictures"]
 
-N_SAMPLED = 200  # rows, to find a template
-MOSTLY = 0.95  # of the filled cells of a column, which name pictures where it is one of pictures
 PRODUCT_NAMES = ("product", "product_of_picture", "picture_product")
 ID_NAMES = ("id", "row_id", "picture_id")
 
@@ -65,7 +60,7 @@ def with_pictures(table: Table, path: Path, settings: ExtractSettings) -> tuple[
     templates = list(split_templates(settings.image_template)) if settings.image_template else []
     for template in templates:
         for name in template.columns:
-            check_asked("--image-template", name, table.columns)
+            check_column("--image-template", name, table.columns)
     if len(templates) > 1 and is_address(root):
         raise SettingError(
             f"--image-template: expected one where the pictures are in a bucket ({root}), got {len(templates)}: it "
@@ -73,7 +68,7 @@ def with_pictures(table: Table, path: Path, settings: ExtractSettings) -> tuple[
         )
     image = finder.find("image")
     if not templates and settings.image_column is None:
-        image, templates = _search(finder, image, root, path)
+        image, templates = find_pictures(finder, image, root, path)
     if templates:
         image = _free_name(USUAL_NAMES["image"], table.columns)
     if image is None:
@@ -94,7 +89,7 @@ def _check_header(finder: ColumnFinder, root: Path, path: Path) -> None:
     for name in filter(is_picture_name, finder.columns):
         reason = "" if is_address(root) or not os.path.isfile(root / name) else "is a picture that is there"
         cells = [] if reason or is_named else finder.first_rows[name]
-        if cells and all(is_picture_name(one) and not isinstance(one, PlacedCell) for one in cells):
+        if cells and all(is_picture_name(cell) and not isinstance(cell, PlacedCell) for cell in cells):
             reason = f"is a picture's name, as {cells[0]} below it is"
         if reason:
             raise CatalogueError(
@@ -131,8 +126,8 @@ class PicturedTable:
         self.has_rows = finder.settings.pictures == "rows"
         self.has_means = finder.settings.pictures == "mean"
         has_splits = SPLIT in map(plain_name, table.columns)
-        splits = {} if has_splits else splits_of_files([Path(one.text) for one in templates])
-        self._splits = {one: splits[Path(one.text)] for one in templates if splits}  # that folders of pictures say
+        splits = {} if has_splits else splits_of_files([Path(template.text) for template in templates])
+        self._splits = {template: splits[Path(template.text)] for template in templates if splits}  # by folders' names
         self.columns = list(table.columns) + ([image] if templates else []) + ([SPLIT] if splits else [])
         self.id_column = finder.find("id")
         self.product_column = ""
@@ -156,16 +151,17 @@ class PicturedTable:
             n = len(next(iter(batch.values())))
             if self.templates:
                 self._add_paths(batch)
+            # None where a cell is no list: it names one picture, or none.
             lists = [None if isinstance(cell, PlacedCell) else split_pictures(cell) for cell in batch[self.image]]
-            n_several += sum(one is not None and len(one) > 1 for one in lists)
-            n_pictures += sum(len(one) for one in lists if one is not None and len(one) > 1)
+            counts = [len(pictures) for pictures in lists if pictures is not None and len(pictures) > 1]
+            n_several += len(counts)
+            n_pictures += sum(counts)
             if self.has_rows:
                 yield from self._expanded(batch, lists, first_row=n_rows)
             else:
-                for row, one in enumerate(lists):
-                    if one is not None:
-                        several = self.has_means and len(one) > 1
-                        batch[self.image][row] = PictureList(one) if several else one[0] if one else ""
+                for row, pictures in enumerate(lists):
+                    if pictures is not None:
+                        batch[self.image][row] = self._one_cell(pictures)
                 yield batch
             n_rows += n
         self.bad_lines = self._table.bad_lines
@@ -173,36 +169,50 @@ class PicturedTable:
             self._is_told = True
             self._tell(n_several, n_rows, n_pictures)
 
+    def _one_cell(self, pictures: list[str]) -> str:
+        """Return the cell of a row that lists pictures: the first, which knows the others where these have a mean."""
+        if self.has_means and len(pictures) > 1:
+            return PictureList(pictures)
+        return pictures[0] if pictures else ""
+
     def _add_paths(self, batch: Batch) -> None:
         """Add the column that the templates make, and that of splits where their folders say some."""
         cells, splits = [], []
         names = list(dict.fromkeys(name for template in self.templates for name in template.columns))
         for row_cells in zip(*(batch[name] for name in names), strict=True):
-            row = dict(zip(names, row_cells, strict=True))
-            ways = [(paths, template) for template in self.templates if (paths := template.paths(row))]
-            is_sought = len(ways) > 1 or self._splits
-            chosen = next((one for one in ways if (self.root / one[0][0]).is_file()), None) if is_sought else None
-            paths, _ = chosen or next(iter(ways), ([""], None))
+            paths, split = self._paths_and_split(dict(zip(names, row_cells, strict=True)))
             cells.append(json.dumps(paths) if len(paths) > 1 else paths[0])
-            splits.append(self._splits.get(chosen[1], "") if chosen else "")
+            splits.append(split)
         batch[self.image] = cells
         if self._splits:
             batch[SPLIT] = splits
 
+    def _paths_and_split(self, row: Mapping[str, str]) -> tuple[list[str], str]:
+        """Return the paths of the first template that leads a row to a file, else of the first; and its folder's split.
+
+        The split is "" where no folder says one, or none of the paths is there.
+        """
+        candidates = [(paths, template) for template in self.templates if (paths := template.paths(row))]
+        if len(candidates) > 1 or self._splits:  # else there is nothing to choose, and no disk need be asked
+            for paths, template in candidates:
+                if (self.root / paths[0]).is_file():
+                    return paths, self._splits.get(template, "")
+        return candidates[0][0] if candidates else [""], ""
+
     def _expanded(self, batch: Batch, lists: Sequence[list[str] | None], *, first_row: int) -> Iterator[Batch]:
         """Yield a row for each picture of each row, at most `BATCH_ROWS` at a time."""
         pictures = [
-            one or [""] if one is not None else [cell] for one, cell in zip(lists, batch[self.image], strict=True)
+            [cell] if listed is None else listed or [""] for listed, cell in zip(lists, batch[self.image], strict=True)
         ]
-        rows = [row for row, names in enumerate(pictures) for _ in names]
+        rows = [row for row, row_pictures in enumerate(pictures) for _ in row_pictures]
         ids = batch.get(self.id_column or "") or [str(first_row + row) for row in range(len(pictures))]
         expanded = {name: [cells[row] for row in rows] for name, cells in batch.items()}
         expanded[self.image] = list(chain.from_iterable(pictures))
         expanded[self.product_column] = [ids[row] for row in rows]
         expanded[self.id_column or ""] = [
             f"{product}#{number}" if number > 1 else product
-            for product, names in zip(ids, pictures, strict=True)
-            for number in range(1, len(names) + 1)
+            for product, row_pictures in zip(ids, pictures, strict=True)
+            for number in range(1, len(row_pictures) + 1)
         ]
         for start in range(0, len(rows), BATCH_ROWS):
             yield {name: expanded[name][start : start + BATCH_ROWS] for name in self.columns}
@@ -221,69 +231,6 @@ class PicturedTable:
                 "%s: the first is taken (--pictures mean takes the mean of their vectors, rows makes a row of each).",
                 share,
             )
-
-
-def _search(finder: ColumnFinder, image: str | None, root: Path, path: Path) -> tuple[str | None, list[ImageTemplate]]:
-    """Return the column whose cells name pictures, or the templates that explain a sample of the first rows.
-
-    It is the column `image` where a cell of it names a picture, or nothing explains the rows; all else is said where
-    pictures are asked for.
-    """
-    if is_address(root):  # whose objects are not searched
-        return image, []
-    batch = finder.first_rows
-    n_rows = len(next(iter(batch.values()), []))
-    if not n_rows:
-        return image, []
-    numbers = range(0, n_rows, max(1, n_rows // N_SAMPLED))
-    rows = [{name: cells[number] for name, cells in batch.items()} for number in numbers]
-    if image is not None and any(_names_picture(row[image], root) for row in rows):
-        return image, []
-    level = logging.INFO if "image" in finder.settings.modalities else logging.DEBUG
-    lack = f"No column of {path} has a usual name for pictures"
-    if image is not None:
-        lack = f"Of {plural(len(rows), 'row')} of {path} that were looked at, {image} names no picture that is there"
-    if naming := _naming_pictures(finder.columns, rows, root):
-        also = f" So do {', '.join(naming[1:4])}: --image-column names the one to take." if naming[1:] else ""
-        log.log(level, "%s; %s does by its cells, and is taken.%s", lack, naming[0], also)
-        return naming[0], []
-    found = find_templates(rows, root, table_name=path.name, with_links=finder.settings.allow_outside)
-    if found is None:
-        return image, []
-    shown = ",".join(found.templates)
-    others = f" So would {found.others[0]}: --image-template names the one to take." if found.others else ""
-    log.log(
-        level, "%s; --image-template '%s' does, for %d of %s looked at.%s",
-        lack, shown, found.n_explained, plural(found.n_sampled, "row"), others,
-    )  # fmt: skip
-    return image, [ImageTemplate(text) for text in found.templates]
-
-
-def _naming_pictures(columns: Sequence[str], rows: Sequence[Mapping[str, str]], root: Path) -> list[str]:
-    """Return the columns nearly all of whose cells name pictures, the fullest first, in their order."""
-    naming = {}
-    for column in columns:
-        filled = [cell for row in rows if (cell := row[column]).strip()]
-        n_spared = int((1 - MOSTLY) * len(filled))
-        others = (cell for cell in filled if not _names_picture(cell, root, is_guessed=True))
-        if len(set(filled)) > 1 and len(list(islice(others, n_spared + 1))) <= n_spared:
-            naming[column] = len(filled)
-    return sorted(naming, key=lambda column: -naming[column])
-
-
-def _names_picture(cell: str, root: Path, *, is_guessed: bool = False) -> bool:
-    """Return whether a cell, or the first of those that it lists, is a file or the URL of an object.
-
-    Where the column `is_guessed` its name has to end as a picture's does, too: files of other kinds are also there.
-    """
-    if isinstance(cell, PlacedCell):
-        return True
-    names = split_pictures(cell) or [cell.strip()]
-    if is_guessed and not is_picture_name(names[0]):
-        return False
-    if is_object(names[0]):
-        return True
-    return bool(names[0]) and os.path.isfile(root / spelling_in(root, names[0]))
 
 
 def _free_name(names: Sequence[str], columns: Sequence[str]) -> str:

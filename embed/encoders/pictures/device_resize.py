@@ -72,18 +72,18 @@ class DeviceResize:
         self._on_host = on_host
         self._filter = interpolation
         self._n_seen: dict[tuple[int, int], int] = {}
-        self._taken: set[tuple[int, int]] = set()
+        self._device_sizes: set[tuple[int, int]] = set()  # (rows, columns) of pictures that are the device's
         self._plans: dict[tuple[torch.device, int, int], _Plan | None] = {}
 
     def takes(self, height: int, width: int) -> bool:
         """Return whether a picture of this size is the device's; threads may ask, once for each picture."""
         size = (height, width)
         is_counted = self._filter in FILTERS and height * width <= MOST_PIXELS and len(self._n_seen) < MOST_SIZES
-        if size not in self._taken and is_counted:
+        if size not in self._device_sizes and is_counted:
             n_seen = self._n_seen[size] = self._n_seen.get(size, 0) + 1
-            if n_seen == COMMON and len(self._taken) < MOST_PLANS:
-                self._taken.add(size)
-        return size in self._taken
+            if n_seen == COMMON and len(self._device_sizes) < MOST_PLANS:
+                self._device_sizes.add(size)
+        return size in self._device_sizes
 
     def resized(self, pictures: Tensor) -> Tensor:
         """Return pictures of one size, resized and cropped.
@@ -92,29 +92,34 @@ class DeviceResize:
             pictures: (B, H, W, 3) uint8 on a device
             output: (B, h, w, 3) uint8 on that device
         """
-        where = (pictures.device, *pictures.shape[1:3])
-        if where not in self._plans:
-            self._plans[where] = self._plan(pictures[:1])
-        plan = self._plans[where]
+        plan_key = (pictures.device, *pictures.shape[1:3])
+        if plan_key not in self._plans:
+            self._plans[plan_key] = self._plan(pictures[:1])
+        plan = self._plans[plan_key]
         if plan is None:
-            return torch.stack([self._on_host(one)[1] for one in to_host(pictures)]).to(pictures.device)
+            return torch.stack([self._on_host(picture)[1] for picture in to_host(pictures)]).to(pictures.device)
         n_at_once = max(1, MOST_BYTES // (4 * pictures[0].numel()))
-        return torch.cat([_apply(plan, some) for some in pictures.split(n_at_once)])
+        return torch.cat([_apply(plan, part) for part in pictures.split(n_at_once)])
 
     def _plan(self, picture: Tensor) -> _Plan | None:
+        """Return the plan for pictures of the size of one; None where the device gives other pixels than the host.
+
+        Shape:
+            picture: (1, H, W, 3) uint8 on a device
+        """
         noise = torch.randint(256, picture.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         pictures = torch.cat([picture, noise.to(picture.device)])  # a blank one would agree with any weights
-        sizes, expected = zip(*(self._on_host(one) for one in to_host(pictures)), strict=True)
+        sizes, expected = zip(*map(self._on_host, to_host(pictures)), strict=True)
         (height, width), (n_rows, n_columns), (h, w) = picture.shape[1:3], sizes[0], expected[0].shape[:2]
         top, left = round((n_rows - h) / 2), round((n_columns - w) / 2)  # as torchvision's center_crop
         if min(top, left) >= 0:  # else it fills up what is missing
             rows = halves(weights(height, n_rows, self._filter)[top : top + h])
             columns = halves(weights(width, n_columns, self._filter)[left : left + w]).transpose(0, 2, 1)
-            plan = _Plan(*(torch.from_numpy(one.copy()).to(picture.device) for one in (rows, columns)))
+            plan = _Plan(*(torch.from_numpy(array.copy()).to(picture.device) for array in (rows, columns)))
             if torch.equal(to_host(_apply(plan, pictures)), torch.stack(expected)):
                 return plan
         log.info("Pictures of %d x %d are resized on the CPU: the device gives other pixels.", width, height)
-        self._taken.discard((height, width))
+        self._device_sizes.discard((height, width))
         return None
 
 
@@ -130,10 +135,10 @@ def weights(n_before: int, n_after: int, interpolation: str) -> np.ndarray:
     matrix = np.zeros((n_after, n_before))
     for number in range(n_after):
         middle = (number + 0.5) * scale
-        first = max(int(middle - reach * stretch + 0.5), 0)
-        last = min(int(middle + reach * stretch + 0.5), n_before)
-        shares = weigh((np.arange(first, last) - middle + 0.5) * (1 / stretch))
-        matrix[number, first:last] = shares / math.fsum(shares)
+        start = max(int(middle - reach * stretch + 0.5), 0)
+        stop = min(int(middle + reach * stretch + 0.5), n_before)
+        shares = weigh((np.arange(start, stop) - middle + 0.5) * (1 / stretch))
+        matrix[number, start:stop] = shares / math.fsum(shares)
     return np.trunc(matrix * 2**BITS + np.copysign(0.5, matrix)).astype(np.int64)
 
 

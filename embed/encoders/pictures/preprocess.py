@@ -50,17 +50,17 @@ class Preprocess:
     def batch(self, pictures: Sequence[Pixels]) -> Tensor:
         """Return what `pixels` returned of several pictures on the device, (B, H, W, 3) uint8."""
         groups: dict[tuple[bool, torch.Size], list[int]] = {}
-        tensors = [one.pixels if isinstance(one, Decoded) else one for one in pictures]
-        for number, (one, tensor) in enumerate(zip(pictures, tensors, strict=True)):
-            groups.setdefault((isinstance(one, Decoded), tensor.shape), []).append(number)
+        tensors = [picture.pixels if isinstance(picture, Decoded) else picture for picture in pictures]
+        for number, (picture, tensor) in enumerate(zip(pictures, tensors, strict=True)):
+            groups.setdefault((isinstance(picture, Decoded), tensor.shape), []).append(number)
         parts = []
         for (is_decoded, _), numbers in groups.items():
             part = to_device(torch.stack([tensors[number] for number in numbers]), self.device)
             parts.append(self._resize.resized(part) if is_decoded else part)
         if len(parts) == 1:
             return parts[0]
-        places = torch.tensor([number for numbers in groups.values() for number in numbers]).argsort()
-        return torch.cat(parts)[to_device(places, self.device)]
+        order = torch.tensor([number for numbers in groups.values() for number in numbers]).argsort()
+        return torch.cat(parts)[to_device(order, self.device)]
 
     def _resized(self, image: Image.Image) -> Image.Image:
         recipe = self.recipe

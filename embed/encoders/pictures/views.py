@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from cache import EncoderSpec
 from embed.contents.images import CONTENT
-from embed.encoders.of_another import OfAnother
+from embed.encoders.derived_encoder import DerivedEncoder
 from embed.encoders.protocol import Encoded
 from embed.errors import SettingError
 
@@ -26,7 +26,7 @@ CROP_ASPECTS = (0.75, 1.25)  # of what is kept, in those of the picture
 COLOUR = 0.2  # brightness, contrast and saturation are each changed by so much at most
 
 
-class ViewEncoder(OfAnother):
+class ViewEncoder(DerivedEncoder):
     """One view of each picture, by the network of an encoder that sees pictures as they are.
 
     What is drawn for a picture follows from the seed, the view's number and the file's bytes, and from nothing else.

@@ -27,9 +27,9 @@ from embed.errors import SettingError
 __all__ = ["Description", "describe"]
 
 MODULE_INTERNALS = frozenset(vars(nn.Module())) - {"_forward_hooks", "_forward_pre_hooks"}
-# What libraries keep beside what makes the vectors: where from, by which release, on what device, for a page on the
+# What libraries keep that changes no vector: where from, by which release, on what device, for a page on the
 # hub, and what they remember of earlier calls.
-BESIDE = frozenset({
+IGNORED_ATTRIBUTES = frozenset({
     "_chat_template_suffix_cache", "_device_map", "_method_signature_cache", "_model_card_text", "_model_card_vars",
     "_model_config", "_modules_placed", "_name_or_path", "_pair_role_probe", "_prompt_length_mapping", "_similarity",
     "_similarity_fn_name", "_similarity_pairwise", "default_cfg", "deprecation_warnings", "device", "dtype",
@@ -71,6 +71,8 @@ def describe(value: object, path: str) -> Any:
 
 
 class _Describer:
+    """Describes values, once; digests of tensors that have not changed are taken from `digests`."""
+
     def __init__(self, digests: dict[str, tuple[weakref.ref[Tensor], tuple[Any, ...], str]]) -> None:
         self.digests = digests
         self.weights: dict[str, str] = {}  # the tensors of networks, by path
@@ -105,13 +107,14 @@ class _Describer:
             self._above.discard(id(value))
 
     def _inner(self, value: Any, path: str) -> Any:
+        """Describe a value that may hold others, itself among them."""
         if isinstance(value, Mapping):
-            pairs = [[self.describe(key, path), self.describe(one, f"{path}[{key!r}]")] for key, one in value.items()]
+            pairs = [[self.describe(key, path), self.describe(item, f"{path}[{key!r}]")] for key, item in value.items()]
             return sorted(pairs, key=_text)
         if isinstance(value, set | frozenset):
-            return sorted((self.describe(one, path) for one in value), key=_text)
+            return sorted((self.describe(item, path) for item in value), key=_text)
         if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim):
-            return [self.describe(one, f"{path}[{number}]") for number, one in enumerate(value)]
+            return [self.describe(item, f"{path}[{number}]") for number, item in enumerate(value)]
         if isinstance(value, types.ModuleType):
             return value.__name__
         if isinstance(value, type):
@@ -119,7 +122,7 @@ class _Describer:
         if isinstance(value, types.MethodType):
             return [self.describe(value.__func__, path), self.describe(value.__self__, path)]
         if isinstance(value, functools.partial):
-            return [self.describe(one, path) for one in (value.func, value.args, value.keywords)]
+            return [self.describe(part, path) for part in (value.func, value.args, value.keywords)]
         if isinstance(value, FUNCTIONS):
             return self._function(value, path)
         if isinstance(value, Image.Image):
@@ -131,13 +134,14 @@ class _Describer:
         return [self._class(type(value), path), self._state(value, path)]
 
     def _state(self, value: Any, path: str) -> Any:
+        """Describe what an object of any class has in it."""
         if isinstance(value, nn.Module):
             if isinstance(value, OF_TWO_MODES):
                 self.of_two_modes[path] = value
             for name, tensor in [*value._parameters.items(), *value._buffers.items()]:
                 if tensor is not None:
                     self.weights[f"{path}.{name}"] = self._weight(tensor, f"{path}.{name}")
-            settings = {name: one for name, one in vars(value).items() if name not in MODULE_INTERNALS}
+            settings = {name: setting for name, setting in vars(value).items() if name not in MODULE_INTERNALS}
             is_library = is_of_a_library(type(value).__module__)
             return [self._attributes(settings, path, is_library=is_library), self._attributes(value._modules, path)]
         if hasattr(value, "get_vocab") and hasattr(value, "special_tokens_map"):
@@ -160,14 +164,14 @@ class _Describer:
         if isinstance(state[0] if state else None, dict):
             state[0] = self._attributes(state[0], path, is_library=is_of_a_library(type(value).__module__))
         args = args[1:] if make is copyreg.__newobj__ else args  # type: ignore[attr-defined]
-        return self.describe([args, *(list(one) if isinstance(one, Iterator) else one for one in state)], path)
+        return self.describe([args, *(list(part) if isinstance(part, Iterator) else part for part in state)], path)
 
     def _attributes(self, values: Mapping[str, Any], path: str, *, is_library: bool = True) -> Any:
-        """Describe named values; those of libraries without what they keep beside."""
+        """Describe named values; those of libraries without what changes no vector."""
         return {
-            str(name): self.describe(one, f"{path}.{name}")
-            for name, one in sorted(values.items(), key=lambda pair: str(pair[0]))
-            if not (is_library and name in BESIDE)
+            str(name): self.describe(value, f"{path}.{name}")
+            for name, value in sorted(values.items(), key=lambda pair: str(pair[0]))
+            if not (is_library and name in IGNORED_ATTRIBUTES)
         }
 
     def _tokenizer(self, value: Any, path: str) -> Any:
@@ -187,17 +191,20 @@ class _Describer:
 
     def _class(self, kind: type, path: str) -> Any:
         """Name a class; of a user's, whose version nobody tells, also describe the code and what else stands in it."""
-        members = [[one.name, self.describe(one.value, path)] for one in kind] if issubclass(kind, enum.Enum) else []
-        return [_name(kind), *members] + [
-            [name, self.describe(part, f"{path}.{name}")]
-            for one in kind.__mro__
-            if not is_of_a_library(one.__module__) and getattr(builtins, one.__name__, None) is not one
-            for name, attribute in sorted(vars(one).items())
-            if name != "__init__"  # what it did is in the attributes
-            for part in parts_of(name, attribute, has_values=not issubclass(kind, enum.Enum))
-        ]
+        description: list[Any] = [_name(kind)]
+        if issubclass(kind, enum.Enum):
+            description += [[member.name, self.describe(member.value, path)] for member in kind]
+        for base in kind.__mro__:
+            if is_of_a_library(base.__module__) or getattr(builtins, base.__name__, None) is base:
+                continue
+            for name, attribute in sorted(vars(base).items()):
+                if name != "__init__":  # what it did is in the attributes
+                    parts = parts_of(name, attribute, has_values=not issubclass(kind, enum.Enum))
+                    description += [[name, self.describe(part, f"{path}.{name}")] for part in parts]
+        return description
 
     def _function(self, function: Any, path: str) -> Any:
+        """Name a function; of a user's also describe its code and what that takes from outside."""
         module = getattr(function, "__module__", None) or "builtins"
         if not isinstance(function, types.FunctionType) or is_of_a_library(module):
             return f"{module}.{getattr(function, '__qualname__', function.__name__)}"
@@ -209,7 +216,7 @@ class _Describer:
                 name: self._used(function.__globals__[name], all_names(function.__code__), f"{path} → {name}")
                 for name in sorted(names)
             },
-            [self.describe(one, path) for one in (cells, function.__defaults__, function.__kwdefaults__)],
+            [self.describe(part, path) for part in (cells, function.__defaults__, function.__kwdefaults__)],
         ]
 
     def _used(self, value: Any, names: set[str], path: str) -> Any:
@@ -219,7 +226,7 @@ class _Describer:
         self._above.add(id(value))
         try:
             inside = {name: vars(value)[name] for name in sorted(names & vars(value).keys())}
-            return [value.__name__, {name: self._used(one, names, f"{path}.{name}") for name, one in inside.items()}]
+            return [value.__name__, {name: self._used(part, names, f"{path}.{name}") for name, part in inside.items()}]
         finally:
             self._above.discard(id(value))
 
@@ -231,8 +238,8 @@ class _Describer:
                 'model whole, or say what it is: embed.cached(model, spec={"model": "its name and version"}).'
             )
         # Writing to .data counts no version, but hardly leaves numbers from all over as they were.
-        some = tensor.detach().reshape(-1)[:: max(1, tensor.numel() // N_LOOKED_AT)].tolist()
-        stamp = (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version, tensor.dtype, some)
+        numbers = tensor.detach().reshape(-1)[:: max(1, tensor.numel() // N_LOOKED_AT)].tolist()
+        stamp = (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version, tensor.dtype, numbers)
         reference, old_stamp, digest = self.digests.get(path, (None, None, ""))
         if reference is None or reference() is not tensor or old_stamp != stamp:
             digest = _digest(tensor, path)
@@ -255,11 +262,12 @@ def _digest(tensor: Tensor, path: str) -> str:
 @functools.lru_cache(maxsize=16)
 def _without_padding(text: str) -> str:
     """Return the digest of a tokenizer's JSON without how it pads and cuts, which each call sets anew."""
-    whole = {name: one for name, one in json.loads(text).items() if name not in ("padding", "truncation")}
-    return _sha256(whole)
+    tokenizer = json.loads(text)
+    return _sha256({name: part for name, part in tokenizer.items() if name not in ("padding", "truncation")})
 
 
 def _is_filled(cell: types.CellType) -> bool:
+    """Return whether a closure's cell holds something; one that is still empty raises."""
     try:
         return cell.cell_contents is not None
     except ValueError:

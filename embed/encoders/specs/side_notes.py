@@ -27,12 +27,13 @@ SETTINGS = {"image": ("seed", "decode", "tokens"), "text": ("seed", "max_length"
 def with_side_notes(spec: EncoderSpec, choice: EncoderChoice, settings: ExtractSettings) -> EncoderSpec:
     """Return the spec with notes on the settings that its encoder is built from, and on the libraries there are."""
     modality = spec.modality
-    asked = {name: getattr(settings, name) for name in SETTINGS[modality]}
+    noted = {name: getattr(settings, name) for name in SETTINGS[modality]}
     is_name = spec.fields.get("architecture") == f"torchvision/{choice.model}"  # whatever lies here under that name
-    asked[f"{modality}_encoder"] = choice.model if is_name else _place(choice.model)
-    asked[f"{modality}_weights"] = choice.weights if choice.weights in WORDS else _place(choice.weights)
-    asked |= {"pooling": choice.pooling} if choice.pooling else {}
-    return replace(spec, side_notes={"settings": asked, "libraries": library_versions()})
+    noted[f"{modality}_encoder"] = choice.model if is_name else _whole_path(choice.model)
+    noted[f"{modality}_weights"] = choice.weights if choice.weights in WORDS else _whole_path(choice.weights)
+    if choice.pooling:
+        noted["pooling"] = choice.pooling
+    return replace(spec, side_notes={"settings": noted, "libraries": library_versions()})
 
 
 def settings_of(spec: EncoderSpec, changed: Mapping[str, str], *, device: str) -> ExtractSettings | None:
@@ -41,20 +42,20 @@ def settings_of(spec: EncoderSpec, changed: Mapping[str, str], *, device: str) -
     Raises:
         SettingError: what it says are no settings.
     """
-    asked = _mapping(spec.side_notes.get("settings"))
-    known = {*SETTINGS.get(spec.modality, ()), *(f"{spec.modality}_{what}" for what in ("encoder", "weights"))}
-    asked = {name: value for name, value in asked.items() if name in {*known, "pooling"}}
-    asked |= {name: str(value) for name, value in changed.items()}
-    if f"{spec.modality}_encoder" not in asked:
+    modality = spec.modality
+    names = {*SETTINGS.get(modality, ()), f"{modality}_encoder", f"{modality}_weights", "pooling"}
+    noted = {name: value for name, value in _mapping(spec.side_notes.get("settings")).items() if name in names}
+    noted |= {name: str(value) for name, value in changed.items()}
+    if f"{modality}_encoder" not in noted:
         return None
-    for name, value in asked.items():
+    for name, value in noted.items():
         if value is not None and type(value) is not (int if name in NUMBERS else str):
             raise SettingError(
-                f"Expected the notes on the {spec.modality} encoder to be settings, but they have {name} {value!r}. "
+                f"Expected the notes on the {modality} encoder to be settings, but they have {name} {value!r}. "
                 "Extract and train again."
             )
     precision = str(spec.fields.get("precision", "fp32"))
-    return ExtractSettings(modalities=(spec.modality,), device=device, precision=precision, **asked)
+    return ExtractSettings(modalities=(modality,), device=device, precision=precision, **noted)
 
 
 def versions_then(spec: EncoderSpec) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def _mapping(notes: Any) -> dict[str, Any]:
     return notes if isinstance(notes, dict) else {}
 
 
-def _place(name: str) -> str:
+def _whole_path(name: str) -> str:
     """Return the name of a model or of weights, as a whole path where it is that of a file or folder here."""
     path = Path(name)
     return str(path.resolve()) if path.exists() else name

@@ -31,7 +31,7 @@ from embed.settings import ExtractSettings
 
 __all__ = ["NamedEncoder", "SpecHints"]
 
-BESIDE = (  # settings that change no spec
+UNRELATED = (  # settings that change no spec
     "allow_outside", "bad_lines", "batch_size", "class_names", "clean_text", "delimiter", "encoding", "engine",
     "escape", "id_column", "image_column", "image_root", "image_template", "label", "labels", "max_bad", "memory",
     "n_workers", "part_bytes", "part_s", "per_class", "pictures", "ray", "rehash", "retry_failed", "reuse", "sample",
@@ -81,17 +81,19 @@ class SpecHints:
         """
         if not self._circumstances or self._hints.is_empty:
             return None
-        known: dict[str, Encoder] = {_digest(name, spec): NamedEncoder(name, spec) for (_, name), spec in specs.items()}
+        by_digest: dict[str, Encoder] = {
+            _digest(name, spec): NamedEncoder(name, spec) for (_, name), spec in specs.items()
+        }
         encoders: list[Encoder] = []
-        while (digest := self._hints.find([self._place(len(encoders))])[0]) in known:
-            encoders.append(known[digest])
+        while (digest := self._hints.find([self._identity(len(encoders))])[0]) in by_digest:
+            encoders.append(by_digest[digest])
         return encoders if encoders and digest == _digest(END, None) else None
 
     def remember(self, encoders: Sequence[Encoder]) -> None:
         """Keep which encoders the settings name."""
         if self._circumstances:
-            digests = [*(_digest(one.name, one.spec) for one in encoders), _digest(END, None)]
-            self._hints.remember([(self._place(number), digest) for number, digest in enumerate(digests)])
+            digests = [*(_digest(encoder.name, encoder.spec) for encoder in encoders), _digest(END, None)]
+            self._hints.remember([(self._identity(number), digest) for number, digest in enumerate(digests)])
             self._hints.save()
 
     def check(self, recalled: Sequence[Encoder], made: Sequence[Encoder]) -> None:
@@ -100,12 +102,11 @@ class SpecHints:
         Raises:
             EncoderError: they are not; the hints are removed.
         """
-        pairs = zip_longest(*([(one.spec.modality, one.name, one.spec) for one in some] for some in (recalled, made)))
-        for named, found in pairs:
-            if named is None or found is None or named[:2] != found[:2]:
+        for named, encoder in zip_longest(recalled, made):
+            if named is None or encoder is None or _full_name(named) != _full_name(encoder):
                 differences = ["other names"]
             else:
-                differences = found[2].differences(named[2])
+                differences = encoder.spec.differences(named.spec)
             if differences:
                 with suppress(OSError):
                     self._hints.path.unlink()
@@ -114,8 +115,13 @@ class SpecHints:
                     "These hints are removed: type the same line again."
                 )
 
-    def _place(self, number: int) -> bytes:
+    def _identity(self, number: int) -> bytes:
+        """Return what the hint of the encoder of a number, from 0, stands under."""
         return hashlib.blake2b(self._circumstances + number.to_bytes(4, "little"), digest_size=16).digest()
+
+
+def _full_name(encoder: Encoder) -> tuple[str, str]:
+    return encoder.spec.modality, encoder.name
 
 
 def _digest(name: str, spec: EncoderSpec | None) -> str:
@@ -127,20 +133,22 @@ def _circumstances(settings: ExtractSettings) -> bytes:
     files = set(Path(__file__).parents[2].rglob("*.py"))
     for modality in settings.modalities:
         for choice in settings.choices(modality):
-            published = set(_published_files(modality, choice.model)) if choice.weights == "pretrained" else set()
-            named = {path for name in (choice.model, choice.weights) for path in _named_files(name)}
-            if choice.weights == "pretrained" and not published | named:
-                return b""  # it is somewhere, and not known where
-            files |= published | named
+            choice_files = {path for name in (choice.model, choice.weights) for path in _named_files(name)}
+            if choice.weights == "pretrained":
+                choice_files.update(_published_files(modality, choice.model))
+                if not choice_files:
+                    return b""  # it is somewhere, and not known where
+            files |= choice_files
     if len(files) > MOST_FILES:
         return b""
-    if not (known := identities(files)):
+    file_identities = identities(files)
+    if not file_identities:
         return b""
     facts = {
-        "settings": {name: value for name, value in asdict(settings).items() if name not in BESIDE},
+        "settings": {name: value for name, value in asdict(settings).items() if name not in UNRELATED},
         "here": circumstances_here(),
         "libraries": library_versions(),
-        "files": known,
+        "files": file_identities,
     }
     return hashlib.sha256(json.dumps(facts, default=str, sort_keys=True).encode("utf-8", "surrogatepass")).digest()
 
@@ -153,14 +161,14 @@ def _named_files(name: str) -> Iterator[Path]:
     if path.is_file():
         yield path
     elif path.is_dir():
-        yield from (one for one in path.iterdir() if one.is_file())
+        yield from (file for file in path.iterdir() if file.is_file())
 
 
 def _published_files(modality: str, model: str) -> Iterator[Path]:
     """Yield the files in the ecosystem's caches that a published model may be read from, whatever lies here besides."""
     is_of_torchvision = modality == "image" and "/" not in model
     folder = _torch_folder() if is_of_torchvision else _hub_folder(model)
-    yield from (one for one in folder.rglob("*") if one.is_file())
+    yield from (file for file in folder.rglob("*") if file.is_file())
 
 
 def _torch_folder() -> Path:

@@ -17,12 +17,18 @@ def code_as_data(code: types.CodeType) -> Any:
     return [code.co_code.hex(), list(code.co_names), list(code.co_varnames), _constant(code.co_consts)]
 
 
-def _constant(one: object) -> Any:
-    if isinstance(one, types.CodeType):
-        return code_as_data(one)
-    if isinstance(one, frozenset):  # whose order is another in each process
-        return sorted(map(repr, one))
-    return [_constant(part) for part in one] if isinstance(one, tuple) else repr(one)
+def _constant(constant: object) -> Any:
+    """Return a constant of some code in JSON's types."""
+    if isinstance(constant, types.CodeType):
+        return code_as_data(constant)
+    if isinstance(constant, frozenset):  # whose order is another in each process
+        return sorted(map(repr, constant))
+    return [_constant(part) for part in constant] if isinstance(constant, tuple) else repr(constant)
+
+
+def _inner_codes(code: types.CodeType) -> list[types.CodeType]:
+    """Return the code of functions that are defined in a function."""
+    return [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
 
 
 def parts_of(name: str, attribute: Any, *, has_values: bool) -> list[Any]:
@@ -38,13 +44,13 @@ def parts_of(name: str, attribute: Any, *, has_values: bool) -> list[Any]:
 
 def all_names(code: types.CodeType) -> set[str]:
     """Return the names of all that code takes from outside, and of attributes."""
-    return set(code.co_names).union(*(all_names(one) for one in code.co_consts if isinstance(one, types.CodeType)))
+    return set(code.co_names).union(*map(all_names, _inner_codes(code)))
 
 
 def global_names(code: types.CodeType) -> set[str]:
     """Return the names of what code takes from its module."""
-    names = {str(one.argval) for one in dis.get_instructions(code) if one.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-    return names.union(*(global_names(one) for one in code.co_consts if isinstance(one, types.CodeType)))
+    loads = (step for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
+    return {str(step.argval) for step in loads}.union(*map(global_names, _inner_codes(code)))
 
 
 @functools.cache

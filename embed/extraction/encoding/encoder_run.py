@@ -53,8 +53,8 @@ class EncoderRun:
     """One encoder at work on one source; its replicas, one a device, share the work.
 
     Each worker thread takes a batch, reads and decodes it, and has the replica pool encode it, so that decoding
-    overlaps with encoding, and no more batches are prepared than there are workers. This thread does no more than
-    collect what they made and publish it.
+    overlaps with encoding, and no more batches are prepared than there are workers. This thread collects what they made
+    and publishes it.
     """
 
     replicas: Sequence[Encoder]
@@ -69,7 +69,7 @@ class EncoderRun:
     batches: list[Batch] = field(default_factory=list)  # since the last part
     failures: dict[str, str] = field(default_factory=dict)  # likewise
     known_failures: dict[str, str] = field(default_factory=dict)
-    entry: Entry | None = None  # what there was of it before
+    entry: Entry | None = None  # the vectors that there were before
     dim: int = 0
     token_dim: int | None = None  # 0: without tokens; None: not known yet
     published_at: float = 0.0
@@ -84,26 +84,27 @@ class EncoderRun:
         """The encoder's place in the cache: ``<modality>/<encoder>``."""
         return f"{self.encoder.spec.modality}/{self.encoder.name}"
 
-    def missing(self, inventory: Inventory) -> KeyColumn:
+    def missing_keys(self, inventory: Inventory) -> KeyColumn:
         """Return the keys that the inventory lacks, in the order to encode them in, by the contents' numbers."""
-        missing = self._planned(inventory)
-        if self.encoder.spec.modality == "text":
-            # Texts of one length need little padding; the longest come first, so that the cores end together.
-            rows, lengths = missing.rows, empty(len(missing), np.int32)
-            for block in row_blocks(len(rows)):
-                places = (self.source.places[number] for number in rows[block].tolist())
-                lengths[block] = [len(str(place)) for place in places]
-            order = longest_first(lengths)
-            for block in row_blocks(len(rows)):
-                order[block] = rows[order[block]]
-            missing = KeyColumn(missing.contents, order)
-        return missing
+        keys = self._planned(inventory)
+        if self.encoder.spec.modality != "text":
+            return keys
+        # Texts of one length need little padding; the longest come first, so that the cores end together.
+        rows, lengths = keys.rows, empty(len(keys), np.int32)
+        for block in row_blocks(len(rows)):
+            texts = (self.source.places[number] for number in rows[block].tolist())
+            lengths[block] = [len(str(text)) for text in texts]
+        order = longest_first(lengths)
+        for block in row_blocks(len(rows)):
+            order[block] = rows[order[block]]
+        return KeyColumn(keys.contents, order)
 
     def lacks_any(self, inventory: Inventory) -> bool:
         """Return whether the inventory lacks a key."""
         return len(self._planned(inventory)) > 0
 
     def _planned(self, inventory: Inventory) -> KeyColumn:
+        """Return the keys that the inventory lacks, in the order of the contents' numbers."""
         modality = self.encoder.spec.modality
         entry = inventory.entry(modality, self.encoder.name, self.encoder.spec)
         failed = () if self.settings.retry_failed else inventory.failures[modality]
@@ -118,13 +119,13 @@ class EncoderRun:
         started = time.monotonic()
         modality = self.encoder.spec.modality
         entry = inventory.entry(modality, self.encoder.name, self.encoder.spec)
-        missing = self.missing(inventory)
-        with Progress(f"Encoding {self.name}", len(missing), unit=modality) as progress:
-            self.encode_keys(missing, entry, inventory.failures[modality], advance=progress.advance)
-        return self.report(n_missing=len(missing), elapsed_s=time.monotonic() - started)
+        keys = self.missing_keys(inventory)
+        with Progress(f"Encoding {self.name}", len(keys), unit=modality) as progress:
+            self.encode_keys(keys, entry, inventory.failures[modality], advance=progress.advance)
+        return self.report(n_missing=len(keys), elapsed_s=time.monotonic() - started)
 
     def report(self, *, n_missing: int, elapsed_s: float) -> EncoderReport:
-        """Return what was done, of so many contents that there were no vectors of."""
+        """Return the report of a run that had to encode `n_missing` contents."""
         n_unique = len(self.source.places)
         return EncoderReport(self.name, n_unique, n_unique - n_missing, self.n_encoded, self.n_failed, elapsed_s)
 
@@ -168,7 +169,7 @@ class EncoderRun:
         self.entry, self.known_failures = None, {}
 
     def take(self, batch: Batch, keys: KeyColumn) -> int:
-        """Take over what a worker made, once it is known to be vectors; return the bytes that all keys take, once."""
+        """Check and take over a batch; return the bytes that all keys will take where it is the first, else 0."""
         is_first = not self.n_encoded
         self._collect(batch)
         return self._bytes_of_all(keys, batch) if is_first and batch.keys else 0
@@ -223,16 +224,17 @@ class EncoderRun:
     def _bytes_of_all(self, keys: KeyColumn, batch: Batch) -> int:
         """Return the bytes that all keys take, judged by one batch: vectors by number, tokens by the texts' lengths."""
 
-        def size(rows: np.ndarray) -> int:
-            places = (self.source.places[number] for number in rows.tolist())
+        def total_length(numbers: np.ndarray) -> int:
+            places = (self.source.places[number] for number in numbers.tolist())
             return sum(len(place) if isinstance(place, str) else 1 for place in places)
 
         n_bytes = batch.vector_bytes * len(keys) / len(batch.keys)
         if batch.token_bytes:
-            n_bytes += batch.token_bytes * size(keys.rows) / size(keys.contents.rows_of(batch.keys))
+            n_bytes += batch.token_bytes * total_length(keys.rows) / total_length(keys.contents.rows_of(batch.keys))
         return round(n_bytes)
 
     def _collect(self, batch: Batch) -> None:
+        """Keep a batch for the next part, and count what became of its contents."""
         for key, status in batch.failures.items():
             if status == RETRIED:
                 self.changed.add(key)
@@ -247,17 +249,19 @@ class EncoderRun:
             self.n_encoded += len(batch.keys)
 
     def _check(self, encoded: Encoded, *, n_contents: int) -> None:
-        """Check a batch against the batches before it."""
+        """Check that a batch is finite vectors and tokens of the same dimensions as those before it."""
         vectors = encoded.vectors
         dim = self.dim or vectors.shape[-1]
-        wish = f"Expected {self.name} to give {n_contents} finite float32 vectors of {dim} dimensions"
+        expectation = f"Expected {self.name} to give {n_contents} finite float32 vectors of {dim} dimensions"
         if vectors.shape != (n_contents, dim) or vectors.dtype != np.float32:
             if vectors.ndim == 2 and vectors.shape[1] != dim:
                 self._doubt_dimension(vectors.shape[1], n_contents)
-            raise EncoderError(f"{wish}, got {vectors.dtype} of shape {vectors.shape}. Mend its encode, or try again.")
+            raise EncoderError(
+                f"{expectation}, got {vectors.dtype} of shape {vectors.shape}. Mend its encode, or try again."
+            )
         if not np.isfinite(vectors).all():
             raise EncoderError(
-                f"{wish}, but some have NaN or infinity. Use --precision fp32 with another "
+                f"{expectation}, but some have NaN or infinity. Use --precision fp32 with another "
                 f"--{self.encoder.spec.modality}-name, --device cpu, or other weights."
             )
         token_dim = 0 if encoded.tokens is None else encoded.tokens.n_dim

@@ -78,16 +78,21 @@ class ReplicaPool:
         if number not in self._not_loaded or n_more == 0:
             return joined(self._encode(number, batch))
         try:
-            first = self._encode(number, batch[:1])
+            first_encoded = self._encode(number, batch[:1])
         except Exception as error:
             self._failure = error
             raise
         self._not_loaded.discard(number)
         for _ in range(n_more):
             self._free.put(number)
-        return joined(first + self._encode(number, batch[1:]))
+        return joined(first_encoded + self._encode(number, batch[1:]))
 
     def _encode(self, number: int, batch: list[Any]) -> list[Encoded]:
+        """Return the vectors of a batch in the pieces that fit into the memory.
+
+        Raises:
+            EncoderError: not even one content does.
+        """
         encoder = self.replicas[number]
         pieces: list[Encoded] = []
         while batch:
@@ -117,6 +122,11 @@ class ReplicaPool:
 
 
 def _checked(encoder: Encoder, output: object) -> Encoded:
+    """Return what an encoder gave as `Encoded`.
+
+    Raises:
+        EncoderError: it is neither that nor an array.
+    """
     if isinstance(output, np.ndarray):
         return Encoded(output)
     if isinstance(output, Encoded) and isinstance(output.vectors, np.ndarray):

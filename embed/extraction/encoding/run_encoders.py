@@ -1,4 +1,4 @@
-"""The encoders of a run: those that are given, names that hints recall, or what is made of the settings."""
+"""The encoders of a run: those of the call, names that hints recall, or what is made of the settings."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class RunEncoders:
         SpecConflictError: the cache has vectors of another spec under a name.
     """
 
-    def __init__(self, inventory: Inventory, settings: ExtractSettings, given: Sequence[Encoder] | None) -> None:
+    def __init__(self, inventory: Inventory, settings: ExtractSettings, encoders: Sequence[Encoder] | None) -> None:
         self._inventory = inventory
         self._settings = settings
         journal = inventory.journal
-        hinted = None if given is not None else settings
-        self._hints = SpecHints(journal.cache_path, hinted, folder=journal.folder)
+        hinted_settings = None if encoders is not None else settings
+        self._hints = SpecHints(journal.cache_path, hinted_settings, folder=journal.folder)
         self._recalled = self._hints.recall(inventory.specs)
-        self.teams = replicas(given if given is not None else self._recalled or self._make())
+        self.teams = replicas(encoders if encoders is not None else self._recalled or self._make())
         for encoder, *_ in self.teams:
             inventory.entry(encoder.spec.modality, encoder.name, encoder.spec)  # a conflict is found before any work
 
@@ -44,7 +44,7 @@ class RunEncoders:
         if not self._recalled or not any(run.lacks_any(self._inventory) for run in runs):
             return
         self.teams = replicas(self._make())
-        self._hints.check([run.encoder for run in runs], [first for first, *_ in self.teams])
+        self._hints.check([run.encoder for run in runs], [encoder for encoder, *_ in self.teams])
         for run, team in zip(runs, self.teams, strict=True):
             run.replicas = team
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cache import Inventory
 from embed.extraction.encoding.encoder_run import EncoderReport, EncoderRun
-from embed.extraction.encoding.together import encode_all
+from embed.extraction.encoding.shared_decoding import encode_all
 from embed.settings import ExtractSettings
 
 __all__ = ["encode"]

@@ -40,11 +40,11 @@ def encode(runs: Sequence[EncoderRun], inventory: Inventory, settings: ExtractSe
         CacheError: there is no space on the disk, and as publishing does.
     """
     started = time.monotonic()
-    wanted = {run.name: run.missing(inventory) for run in runs}
-    if any(wanted.values()):
-        _RayRun(runs, inventory, settings).encode(wanted)
-        _take_parts(runs, inventory, wanted)
-    return [_report(run, inventory, wanted[run.name], time.monotonic() - started) for run in runs]
+    missing_keys = {run.name: run.missing_keys(inventory) for run in runs}
+    if any(missing_keys.values()):
+        _RayRun(runs, inventory, settings).encode(missing_keys)
+        _take_parts(runs, inventory, missing_keys)
+    return [_report(run, inventory, missing_keys[run.name], time.monotonic() - started) for run in runs]
 
 
 class _RayRun:
@@ -59,7 +59,7 @@ class _RayRun:
             cache_path=inventory.cache_path.absolute(),
             folder=Path.cwd(),
             settings=replace(settings, n_workers=None, engine="local", reuse=()),
-            specs={where: run.encoder.spec for where, run in self._runs.items()},
+            specs={encoder_key: run.encoder.spec for encoder_key, run in self._runs.items()},
             maker=MAKER,
             code=code_version(),
             lock=lock_text(inventory.cache_path),
@@ -67,19 +67,21 @@ class _RayRun:
         self._progress: Progress | None = None
         self._published: dict[Path, set[tuple[str, str]]] = {}  # encoders and keys in this run's parts, as far as read
 
-    def encode(self, wanted: dict[str, KeyColumn]) -> None:
-        """Have all of it encoded; `wanted` are keys by the runs' names."""
-        n_wanted = sum(map(len, wanted.values()))
+    def encode(self, missing_keys: dict[str, KeyColumn]) -> None:
+        """Have the missing keys, which are by the runs' names, encoded."""
+        n_missing = sum(map(len, missing_keys.values()))
         with (
             RayPool(Worker, (self._plan,), settings=self._cluster) as pool,
-            Progress("Encoding with Ray", n_wanted, unit="content") as self._progress,
+            Progress("Encoding with Ray", n_missing, unit="content") as self._progress,
         ):
-            tasks = [task for run in self._runs.values() for task in self._tasks(run, wanted[run.name], pool.n_wanted)]
+            tasks = [
+                task for run in self._runs.values() for task in self._tasks(run, missing_keys[run.name], pool.n_wanted)
+            ]
             for task, receipt in pool.run(tasks, rest_after_result=_rest, rest_after_loss=self._again):
                 run = self._runs[task.modality, task.encoder]
                 if receipt.n_encoded and not run.n_encoded:
-                    share = len(wanted[run.name]) / receipt.n_encoded
-                    check_space(run.cache_path, n_bytes=round(receipt.n_bytes * share))
+                    scale = len(missing_keys[run.name]) / receipt.n_encoded
+                    check_space(run.cache_path, n_bytes=round(receipt.n_bytes * scale))
                 run.n_encoded += receipt.n_encoded
                 run.changed |= receipt.changed
                 if isinstance(source := run.source, Source):
@@ -88,25 +90,27 @@ class _RayRun:
                 self._progress.advance(len(receipt.tried))
 
     def _tasks(self, run: EncoderRun, keys: KeyColumn, n_workers: int) -> list[Task]:
+        """Return tasks of about the same size, several for each worker."""
         modality, encoder = run.encoder.spec.modality, run.encoder.name
         entry = self._inventory.entry(modality, encoder, run.encoder.spec)
         dims = (entry.dim, entry.token_dim)
         size = min(MOST_KEYS, max(FEWEST_KEYS, -(-len(keys) // (TASKS_EACH * n_workers))))
-        pieces = [keys[start : start + size] for start in range(0, len(keys), size)]
-        places = run.source.places
-        return [
-            Task(modality, encoder, {key: places[n] for key, n in zip(one, one.rows.tolist(), strict=True)}, dims)
-            for one in pieces
-        ]
+        tasks = []
+        for start in range(0, len(keys), size):
+            piece = keys[start : start + size]
+            numbers = piece.rows.tolist()
+            places = {key: run.source.places[number] for key, number in zip(piece, numbers, strict=True)}
+            tasks.append(Task(modality, encoder, places, dims))
+        return tasks
 
     def _again(self, task: Task) -> Task | None:
         """Return what is left of a task whose worker was lost, which may have published some of it."""
         self._read_parts()
-        several = self._published.values()
-        left = task.without({key for key in task.places if any((task.encoder, key) in some for some in several)})
+        published = {key for keys in self._published.values() for encoder, key in keys if encoder == task.encoder}
+        remaining = task.without(published)
         if self._progress is not None:
-            self._progress.advance(len(task.places) - (0 if left is None else len(left.places)))
-        return left
+            self._progress.advance(len(task.places) - (0 if remaining is None else len(remaining.places)))
+        return remaining
 
     def _read_parts(self) -> None:
         """Read which keys are in the workers' parts; nothing is touched, for a worker may be alive."""
@@ -120,7 +124,7 @@ def _rest(task: Task, receipt: Receipt) -> Task | None:
     return task.without(receipt.tried)
 
 
-def _take_parts(runs: Sequence[EncoderRun], inventory: Inventory, wanted: dict[str, KeyColumn]) -> None:
+def _take_parts(runs: Sequence[EncoderRun], inventory: Inventory, missing_keys: dict[str, KeyColumn]) -> None:
     """Take what the workers have published, once all of it is seen here.
 
     Raises:
@@ -130,7 +134,7 @@ def _take_parts(runs: Sequence[EncoderRun], inventory: Inventory, wanted: dict[s
     while True:
         inventory.journal.take_shards()
         inventory.update()
-        n_unseen = sum(len(_unseen(run, inventory, wanted[run.name])) for run in runs)
+        n_unseen = sum(len(_unseen(run, inventory, missing_keys[run.name])) for run in runs)
         if not n_unseen:
             return
         if time.monotonic() > until:
@@ -141,21 +145,23 @@ def _take_parts(runs: Sequence[EncoderRun], inventory: Inventory, wanted: dict[s
         time.sleep(LOOK_AGAIN_S)
 
 
-def _unseen(run: EncoderRun, inventory: Inventory, wanted: KeyColumn) -> KeyColumn:
+def _unseen(run: EncoderRun, inventory: Inventory, keys: KeyColumn) -> KeyColumn:
+    """Return those keys of which the inventory has neither a vector nor a failure, and that did not change."""
     modality = run.encoder.spec.modality
     entry = inventory.entry(modality, run.encoder.name, run.encoder.spec)
-    return plan(wanted, entry.keys, inventory.failures[modality], run.changed)
+    return plan(keys, entry.keys, inventory.failures[modality], run.changed)
 
 
-def _report(run: EncoderRun, inventory: Inventory, wanted: KeyColumn, elapsed_s: float) -> EncoderReport:
+def _report(run: EncoderRun, inventory: Inventory, keys: KeyColumn, elapsed_s: float) -> EncoderReport:
+    """Return what became of the keys that were missing."""
     entry = inventory.entry(run.encoder.spec.modality, run.encoder.name, run.encoder.spec)
-    n_encoded = len(wanted) - len(plan(wanted, entry.keys))
+    n_encoded = len(keys) - len(plan(keys, entry.keys))
     n_unique = len(run.source.places)
     return EncoderReport(
         name=run.name,
         n_unique=n_unique,
-        n_cached=n_unique - len(wanted),
+        n_cached=n_unique - len(keys),
         n_encoded=n_encoded,
-        n_failed=len(plan(wanted, run.changed)) - n_encoded,
+        n_failed=len(plan(keys, run.changed)) - n_encoded,
         elapsed_s=elapsed_s,
     )

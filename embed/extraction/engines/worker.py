@@ -56,11 +56,11 @@ class Task:
     dims: tuple[int, int]  # of the vectors and tokens that there are, 0 where there are none
 
     def __str__(self) -> str:
-        first = str(next(iter(self.places.values())))[:200]
-        return f"{len(self.places)} contents for {self.modality}/{self.encoder}, of which the first is {first!r}"
+        first_place = str(next(iter(self.places.values())))[:200]
+        return f"{len(self.places)} contents for {self.modality}/{self.encoder}, of which the first is {first_place!r}"
 
     def without(self, keys: Container[str]) -> Task | None:
-        """Return what is left of it, None where nothing is."""
+        """Return the task without some of its contents, None where it has no others."""
         places = {key: place for key, place in self.places.items() if key not in keys}
         return replace(self, places=places) if places else None
 
@@ -98,15 +98,15 @@ class Worker:
         os.chdir(plan.folder)
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
         module, _, function = plan.maker.partition(":")
-        made = getattr(import_module(module), function)(plan.settings)
-        keep_precision(made, plan.specs)
-        self._teams = {(team[0].spec.modality, team[0].name): team for team in replicas(made)}
-        for where, spec in plan.specs.items():
-            found = self._teams[where][0].spec if where in self._teams else None
-            if found is None or found.fingerprint != spec.fingerprint:
-                differences = "; ".join(found.differences(spec)) if found else "nothing of this name"
+        encoders = getattr(import_module(module), function)(plan.settings)
+        keep_precision(encoders, plan.specs)
+        self._teams = {(team[0].spec.modality, team[0].name): team for team in replicas(encoders)}
+        for encoder_key, spec in plan.specs.items():
+            actual_spec = self._teams[encoder_key][0].spec if encoder_key in self._teams else None
+            if actual_spec is None or actual_spec.fingerprint != spec.fingerprint:
+                differences = "; ".join(actual_spec.differences(spec)) if actual_spec else "nothing of this name"
                 raise WorkerError(
-                    f"Expected all workers to make {'/'.join(where)} in one way, but {process} makes it with "
+                    f"Expected all workers to make {'/'.join(encoder_key)} in one way, but {process} makes it with "
                     f"{differences}. Give all machines the same weights and libraries, and name one --precision."
                 )
         self._plan = plan

@@ -27,6 +27,7 @@ __all__ = ["CachedModel", "cached"]
 log = logging.getLogger("embed_once")
 
 METHODS = ("encode", "encode_query", "encode_document")
+# Arguments that change no vector.
 NEUTRAL = ("batch_size", "chunk_size", "convert_to_numpy", "convert_to_tensor", "device", "pool", "show_progress_bar")
 OUTPUTS = tuple(f"{kind} {dtype}" for dtype in ("float32", "float16", "int8", "uint8") for kind in ("array", "tensor"))
 AT_ONCE = 256  # contents that the model is given at once, and that a crash can cost
@@ -107,38 +108,41 @@ class CachedModel:
         call = _Call.of(getattr(self.model, method), args, kwargs)
         if not call.is_of_single_contents:
             return getattr(self.model, method)(*args, **kwargs)
-        has_judge = hasattr(self.model, "is_singular_input")
-        is_one = (
-            self.model.is_singular_input(call.contents)
-            if has_judge
-            else isinstance(call.contents, str | bytes | Mapping | Image.Image)
-        )
-        contents = [call.contents] if is_one else list(call.contents)
+        is_single = self._is_single(call.contents)
+        contents = [call.contents] if is_single else list(call.contents)
         if not contents:
             return getattr(self.model, method)(*args, **kwargs)
-        spec = {**self._model_fields(), "method": method, "arguments": describe(call.arguments, "arguments")}
+        fields = {**self._model_fields(), "method": method, "arguments": describe(call.arguments, "arguments")}
         pieces = [
-            (numbers, *self._find(modality, held, spec, call))
+            (numbers, *self._find(modality, held, fields, call))
             for modality, (numbers, held) in keyed(contents, opens_files=self._opens_files()).items()
         ]
-        vectors = np.empty((len(contents), pieces[0][1].shape[1]), dtype=np.float32)
-        for numbers, some, _ in pieces:
-            vectors[numbers] = some
-        answer = call.converted(vectors, pieces[0][2], self.model)
-        return answer[0] if is_one else answer
+        _, first_vectors, first_output = pieces[0]
+        vectors = np.empty((len(contents), first_vectors.shape[1]), dtype=np.float32)
+        for numbers, modality_vectors, _ in pieces:
+            vectors[numbers] = modality_vectors
+        output = call.converted(vectors, first_output, self.model)
+        return output[0] if is_single else output
+
+    def _is_single(self, contents: Any) -> bool:
+        """Return whether a call is of one content, and not of a list of some, as the model judges where it can."""
+        if hasattr(self.model, "is_singular_input"):
+            return bool(self.model.is_singular_input(contents))
+        return isinstance(contents, str | bytes | Mapping | Image.Image)
 
     def _find(
         self, modality: str, held: HeldContents, fields: Mapping[str, Any], call: _Call
     ) -> tuple[np.ndarray, str]:
-        """Return the vectors of contents of one modality, and what kind of numbers the model gives."""
+        """Return the vectors of contents of one modality, and what kind of numbers the model gives.
+
+        The kind is that of the last call, or that of which the cache has some of the vectors, or what the model gives
+        when it is asked.
+        """
         spec = EncoderSpec(modality, fields)
-        chosen = self._outputs.get(spec.fingerprint)
-        for output in [chosen] if chosen else OUTPUTS:
-            if chosen or self._cached(spec, output).knows(held):
-                chosen = output
-                break
+        output = self._outputs.get(spec.fingerprint) or next(
+            (output for output in OUTPUTS if self._cached(spec, output).has_any(held)), OUTPUTS[0]
+        )
         while True:
-            output = chosen or OUTPUTS[0]
             cached_vectors = self._cached(spec, output)
             encoder = cast("_ModelEncoder", cached_vectors.encoder)
             encoder.call = lambda contents: self._evaluated(call.function(contents))
@@ -146,7 +150,7 @@ class CachedModel:
             try:
                 vectors, _ = cached_vectors.find(held)
             except _OtherOutput as error:
-                chosen = error.output
+                output = error.output
                 continue
             self._outputs[spec.fingerprint] = output
             if encoder.n_batches > n_batches:
@@ -154,31 +158,37 @@ class CachedModel:
             return vectors, output
 
     def _cached(self, spec: EncoderSpec, output: str) -> CachedVectors:
-        whole = EncoderSpec(spec.modality, {**spec.fields, "output": output})
-        if whole.fingerprint not in self._vectors:
-            encoder = _ModelEncoder(f"{self._name}-{whole.fingerprint[:8]}", whole, output)
+        """Return the cache's vectors of a spec, for one kind of output."""
+        full_spec = EncoderSpec(spec.modality, {**spec.fields, "output": output})
+        if full_spec.fingerprint not in self._vectors:
+            encoder = _ModelEncoder(f"{self._name}-{full_spec.fingerprint[:8]}", full_spec, output)
             settings = ExtractSettings(n_workers=1)
-            self._vectors[whole.fingerprint] = CachedVectors(self._path, [encoder], settings=settings)
-        return self._vectors[whole.fingerprint]
+            self._vectors[full_spec.fingerprint] = CachedVectors(self._path, [encoder], settings=settings)
+        return self._vectors[full_spec.fingerprint]
 
     def _model_fields(self) -> dict[str, Any]:
         return dict(self._spec) if self._spec is not None else dict(self._description.fields(self.model))
 
     def _opens_files(self) -> bool:
         modalities = getattr(self.model, "modalities", None)
-        return isinstance(modalities, list | tuple) and any(one != "text" for one in modalities)
+        return isinstance(modalities, list | tuple) and any(modality != "text" for modality in modalities)
 
-    def _evaluated(self, result: Any) -> Any:
-        """Return what the model gave, if it was not as in training: the same content would get another vector."""
+    def _evaluated(self, output: Any) -> Any:
+        """Return what the model gave, if it was not as in training: the same content would get another vector.
+
+        Raises:
+            EncoderError: a part of it was.
+        """
         for path, part in self._description.of_two_modes.items():
             if part.training and getattr(part, "p", True):
                 raise EncoderError(
                     f"Expected the model to be in evaluation mode, but {path} ({type(part).__name__}) works as in "
                     "training. Call .eval() of the network first."
                 )
-        return result
+        return output
 
     def _check_unchanged(self, fields: Mapping[str, Any]) -> None:
+        """Warn once where the model is not what it was before it encoded."""
         changed = [name for name, value in self._model_fields().items() if value != fields[name]]
         if changed and not self._is_told:
             self._is_told = True
@@ -200,6 +210,7 @@ class _Call:
 
     @classmethod
     def of(cls, method: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Call:
+        """Return the call of a method with some arguments, defaults included."""
         kwargs = dict(kwargs)
         if not args and "sentences" in kwargs:  # as sentence-transformers called it before version 6
             args = (kwargs.pop("sentences"),)
@@ -215,6 +226,7 @@ class _Call:
 
     @property
     def is_of_single_contents(self) -> bool:
+        """Whether each vector comes from its own content alone: token embeddings and scaled numbers do not."""
         is_of_vectors = self.arguments.get("output_value", "sentence_embedding") == "sentence_embedding"
         return is_of_vectors and self.arguments.get("precision") not in ("int8", "uint8")
 
@@ -237,9 +249,8 @@ class _Call:
         device = self.neutral.get("device") or getattr(model, "device", None)
         if isinstance(device, str | torch.device):
             tensor = tensor.to(device)
-        numbers = getattr(model, "dtype", None)
-        if numbers == torch.bfloat16 and tensor.is_floating_point():
-            tensor = tensor.to(numbers)
+        if getattr(model, "dtype", None) == torch.bfloat16 and tensor.is_floating_point():
+            tensor = tensor.to(torch.bfloat16)
         return tensor if kind == "tensor" or to_tensor else list(tensor)
 
 
@@ -268,17 +279,18 @@ class _ModelEncoder:
 
     def encode(self, batch: Sequence[Any]) -> np.ndarray:
         self.n_batches += 1
-        result = self.call(list(batch))
-        kind = "tensor" if isinstance(result, torch.Tensor) else "array"
-        if isinstance(result, torch.Tensor):
-            result = to_host(result.detach())
-            result = (result.float() if result.dtype == torch.bfloat16 else result).numpy()
-        dtype = result.dtype if isinstance(result, np.ndarray) else type(result).__name__
-        if f"{kind} {dtype}" not in OUTPUTS or result.ndim != 2 or len(result) != len(batch):
+        vectors = self.call(list(batch))
+        kind = "tensor" if isinstance(vectors, torch.Tensor) else "array"
+        if isinstance(vectors, torch.Tensor):
+            vectors = to_host(vectors.detach())
+            vectors = (vectors.float() if vectors.dtype == torch.bfloat16 else vectors).numpy()
+        dtype = vectors.dtype if isinstance(vectors, np.ndarray) else type(vectors).__name__
+        output = f"{kind} {dtype}"
+        if output not in OUTPUTS or vectors.ndim != 2 or len(vectors) != len(batch):
             raise EncoderError(
                 f"Expected encode to give {len(batch)} vectors as an array or tensor of float32, float16, int8 or "
-                f"uint8, got {dtype} of shape {getattr(result, 'shape', None)}. Have it return such."
+                f"uint8, got {dtype} of shape {getattr(vectors, 'shape', None)}. Have it return such."
             )
-        if f"{kind} {dtype}" != self.output:
-            raise _OtherOutput(f"{kind} {dtype}")
-        return result.astype(np.float32)
+        if output != self.output:
+            raise _OtherOutput(output)
+        return vectors.astype(np.float32)

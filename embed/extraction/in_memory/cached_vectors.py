@@ -54,16 +54,16 @@ class CachedVectors:
         if keeps_precision and facts_of(self.cache_path) is not None:
             with Cache(self.cache_path) as cache:
                 keep_precision(replicas, _specs_of(cache))
-        self._known = VectorsByKey(self.cache_path, self.encoder.name, self.encoder.spec)
+        self._vectors = VectorsByKey(self.cache_path, self.encoder.name, self.encoder.spec)
 
     @property
     def encoder(self) -> Encoder:
         """The first of the replicas, whose name and spec are those of all."""
         return self.replicas[0]
 
-    def knows(self, source: ContentSource) -> bool:
+    def has_any(self, source: ContentSource) -> bool:
         """Return whether any of the contents has a vector already."""
-        return bool(self._known.find(source.keys)[1].any())
+        return bool(self._vectors.find(source.keys)[1].any())
 
     def find(self, source: ContentSource) -> tuple[np.ndarray, list[str]]:
         """Return the vectors of N contents, and each one's status: ``ok``, or why it has none.
@@ -76,19 +76,22 @@ class CachedVectors:
             SpecConflictError: the cache has vectors of this name that were made in another way.
             WeightsError, EncoderError: the encoder fails.
         """
-        vectors, is_found, failures = self._known.find(source.keys)
-        if self._missing(source, is_found, failures):
+        vectors, has_vector, failures = self._vectors.find(source.keys)
+        if self._to_encode(source, has_vector, failures):
             self._encode(source)
-            vectors, is_found, failures = self._known.find(source.keys)
-        statuses = [
-            OK if is_there else failures.get(key, RETRIED) if key else status
-            for key, is_there, status in zip(source.keys, is_found.tolist(), source.statuses, strict=True)
-        ]
+            vectors, has_vector, failures = self._vectors.find(source.keys)
+        statuses = []
+        for key, is_encoded, status in zip(source.keys, has_vector.tolist(), source.statuses, strict=True):
+            if is_encoded:
+                statuses.append(OK)
+            else:
+                statuses.append(failures.get(key, RETRIED) if key else status)
         return vectors, statuses
 
-    def _missing(self, source: ContentSource, is_found: np.ndarray, failures: dict[str, str]) -> KeyColumn:
-        lacking = KeyColumn(source.keys.contents, source.keys.rows[~is_found])
-        return plan(lacking, () if self.settings.retry_failed else failures)
+    def _to_encode(self, source: ContentSource, has_vector: np.ndarray, failures: dict[str, str]) -> KeyColumn:
+        """Return the keys without a vector, but for those that failed before, unless these are tried again."""
+        keys = KeyColumn(source.keys.contents, source.keys.rows[~has_vector])
+        return plan(keys, () if self.settings.retry_failed else failures)
 
     def _encode(self, source: ContentSource) -> None:
         """Encode what is still missing once no other process writes, and seal where there is enough to seal."""
@@ -101,6 +104,7 @@ class CachedVectors:
                 seal(self.cache_path, journal, None, inventory=inventory)
 
     def _is_due(self, journal: Journal) -> bool:
+        """Return whether there is enough in the journal to seal."""
         sealed = facts_of(self.cache_path)
         parts = [facts.st_size for path in journal.paths() if (facts := facts_of(path)) is not None]
         return sealed is None or len(parts) > MOST_PARTS or SEALED_SHARE * sum(parts) >= sealed.st_size

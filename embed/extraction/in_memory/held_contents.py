@@ -51,21 +51,24 @@ def keyed(contents: Sequence[Any], *, opens_files: bool) -> dict[str, tuple[list
     for number, content in enumerate(contents):
         modality, key = _key(content, opens_files=opens_files)
         by_modality.setdefault(modality, []).append((number, key))
-    return {modality: _held(contents, pairs) for modality, pairs in by_modality.items()}
+    return {modality: _numbered_contents(contents, pairs) for modality, pairs in by_modality.items()}
 
 
-def _held(contents: Sequence[Any], pairs: list[tuple[int, str]]) -> tuple[list[int], HeldContents]:
-    numbers, first = [number for number, _ in pairs], dict(reversed([(key, number) for number, key in pairs]))
+def _numbered_contents(contents: Sequence[Any], pairs: list[tuple[int, str]]) -> tuple[list[int], HeldContents]:
+    """Return the numbers of some contents, and these by their keys, each unique one once."""
+    first_of_key = {key: number for number, key in reversed(pairs)}
     keys = KeyColumn.of([key for _, key in pairs])
-    return numbers, HeldContents(keys, [contents[first[key]] for key in keys.contents])
+    held = HeldContents(keys, [contents[first_of_key[key]] for key in keys.contents])
+    return [number for number, _ in pairs], held
 
 
 def _key(content: Any, *, opens_files: bool) -> tuple[str, str]:
+    """Return a content's modality and key."""
     if opens_files or isinstance(content, os.PathLike):
         files = {text: _file_sha256(text) for text in sorted(set(_texts_in(content))) if _leads_elsewhere(text)}
         if files:
-            whole = None if isinstance(content, str | os.PathLike) else describe(content, "the content")
-            return "content", fields_sha256({"files": list(files.values()), "content": whole})
+            description = None if isinstance(content, str | os.PathLike) else describe(content, "the content")
+            return "content", fields_sha256({"files": list(files.values()), "content": description})
     if isinstance(content, str):
         return "text", content_key(content.encode("utf-8", "surrogatepass"))
     modality = "image" if isinstance(content, Image.Image) else "content"
@@ -73,20 +76,27 @@ def _key(content: Any, *, opens_files: bool) -> tuple[str, str]:
 
 
 def _texts_in(content: Any) -> Iterator[str]:
+    """Yield the texts and paths in a content, however deep."""
     if isinstance(content, str | os.PathLike):
         yield os.fsdecode(content)
     elif isinstance(content, Mapping | list | tuple):
-        for one in content.values() if isinstance(content, Mapping) else content:
-            yield from _texts_in(one)
+        for item in content.values() if isinstance(content, Mapping) else content:
+            yield from _texts_in(item)
 
 
 def _leads_elsewhere(text: str) -> bool:
+    """Return whether a text is a URL, or the name of a file that is there."""
     if text.startswith(("http://", "https://", "data:")) and " " not in text:
         return True
     return len(text) < os.pathconf("/", "PC_PATH_MAX") and "\0" not in text and os.path.isfile(text)
 
 
 def _file_sha256(text: str) -> str:
+    """Return the digest of the bytes that a text leads to.
+
+    Raises:
+        SettingError: it is the URL of something elsewhere.
+    """
     if text.startswith("data:"):
         return content_key(text.encode())
     if not os.path.isfile(text):

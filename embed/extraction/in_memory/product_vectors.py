@@ -76,17 +76,17 @@ def product_vectors(
         for modality in settings.modalities
     }
     counts = Counter(team.encoder.spec.modality for team in teams)
-    results = []
+    by_encoder = []
     for team in teams:
         modality = team.encoder.spec.modality
         vectors, statuses = team.find(sources[modality])
         name = modality if counts[modality] == 1 else re.sub(r"\W", "_", f"{modality}_{team.encoder.name}")
-        results.append(ProductVectors(name, vectors, statuses))
+        by_encoder.append(ProductVectors(name, vectors, statuses))
     if hints.has_news:
         with suppress(CacheError), Journal(path):  # it may be locked, or on a disk to read alone
             hints.save()
-    _tell_bad(results)
-    return sorted(results, key=lambda one: one.name), settings
+    _tell_bad(by_encoder)
+    return sorted(by_encoder, key=lambda encoded: encoded.name), settings
 
 
 @lru_cache(maxsize=2)
@@ -99,11 +99,13 @@ def _teams(cache_path: Path, settings: ExtractSettings) -> list[CachedVectors]:
     ]
 
 
-def _tell_bad(results: Sequence[ProductVectors]) -> None:
-    for one in results:
-        counts = Counter(status for status in one.statuses if status not in NOT_BAD)
+def _tell_bad(by_encoder: Sequence[ProductVectors]) -> None:
+    """Warn of products without a vector."""
+    for encoded in by_encoder:
+        counts = Counter(status for status in encoded.statuses if status not in NOT_BAD)
         if counts:
-            shown = ", ".join(f"{status} {count}" for status, count in counts.most_common())
             log.warning(
-                "%d of %s have no %s vector: %s.", counts.total(), plural(len(one.statuses), "product"), one.name, shown
-            )
+                "%d of %s have no %s vector: %s.",
+                counts.total(), plural(len(encoded.statuses), "product"), encoded.name,
+                ", ".join(f"{status} {count}" for status, count in counts.most_common()),
+            )  # fmt: skip

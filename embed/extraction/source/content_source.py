@@ -53,7 +53,7 @@ class ContentSource(Protocol):
 
     @property
     def places(self) -> Sequence[Any]:
-        """By a content's number a text, or whatever else leads to the content."""
+        """By a content's number: a text, or whatever leads to the content."""
         ...
 
     def read(self, number: int) -> Any:
@@ -84,7 +84,7 @@ class Source:
     modality: str
     keys: KeyColumn  # N, "" where the product has no content; a content's row in their index is its number
     statuses: Sequence[str]  # N, "ok" where it has
-    places: Sequence[Path | Place | str]  # of each content the file, the place inside a file, or the text itself
+    places: Sequence[Path | Place | str]  # by a content's number: its file, its place inside one, or the text itself
     spec: ContentSpec  # how the contents are made of the catalogue
     hints: Hints
     pictures: dict[int, list[ListedPicture]] = field(default_factory=dict)  # of products that have several, by row
@@ -108,11 +108,11 @@ class Source:
     def doubt(self, number: int) -> None:
         """Note that a content turned out not to have its key, which a hint may have given."""
         place = self.places[number]
-        if of_file := _identity(place):
-            self.hints.doubt(of_file, self.keys.contents.key(number), place=getattr(place, "address", place))
+        if place_identity := _identity(place):
+            self.hints.doubt(place_identity, self.keys.contents.key(number), place=getattr(place, "address", place))
 
     def contents(self, left_out: set[str], *, kept: Mapping[str, bytes]) -> Contents:
-        """Return keys and statuses for the cache; the products of the keys left out have changed under our hands.
+        """Return keys and statuses for the cache; what the keys `left_out` were of has changed under our hands.
 
         `kept` are the contents that the cache has as they are.
         """
@@ -130,6 +130,7 @@ class Source:
         return Contents(keys, statuses, spec=self.spec, samples=samples)
 
     def _sample(self, key: str) -> bytes | None:
+        """Return a content for the cache to keep as it is; None for one that is large, or can no longer be had."""
         number = int(self.keys.contents.rows_of([key])[0])
         place = self.places[number]
         if isinstance(place, Path) and (facts := facts_of(place)) is not None and facts.st_size > MOST_BYTES:
@@ -158,42 +159,54 @@ def find_source(
         CatalogueError: not one of the pictures that the catalogue names is there, and `needs_pictures`.
         UnreadableError: the machine lacks memory or open files.
     """
-    cells = catalogue.cells(modality)
-    lists = [_names(cell) for cell in cells] if modality == "image" and catalogue.has_means else []
-    cells = list(chain.from_iterable(lists)) if lists else cells
-    if shard is not None and modality == "image":
-        cells = shard.pictures(cells)
-    names = catalogue.class_names(settings.class_name_columns) if modality == "text" else []
-    contents: Iterator[tuple[str, str, Any]] = (
-        texts_by_row(cells, is_cleaned=settings.clean_text, names=names)
-        if modality == "text"
-        else _find_images(cells, catalogue, settings, hints)
-    )
-    if shard is not None and modality == "text":
-        contents = (one for one in contents if one[0] and shard.takes_key(one[0]))
-    listed_places: list[Any] = []
-    places: Sequence[Any] = listed_places
-    most = len(cells) + len(names)
     if modality == "text":
-        rows = GrowingArray(ROW)
-        column, statuses = gather(contents, lambda some: rows.extend(np.array(some, dtype=ROW)), most=most)
-        places = Texts(cells, rows.array(), is_cleaned=settings.clean_text, names=names)
-    else:
-        column, statuses = gather(contents, listed_places.extend, most=most)
-    if modality == "image" and needs_pictures and shard is None:
+        return _find_texts(catalogue, settings, hints, shard)
+    return _find_pictures(catalogue, settings, hints, shard, needs_pictures=needs_pictures)
+
+
+def _find_texts(catalogue: Catalogue, settings: ExtractSettings, hints: Hints, shard: Shard | None) -> Source:
+    """Return the texts of products, and those of names of classes, which are contents of no product."""
+    is_cleaned = settings.clean_text
+    cells = catalogue.cells("text")
+    names = catalogue.class_names(settings.class_name_columns)
+    contents = texts_by_row(cells, is_cleaned=is_cleaned, names=names)
+    if shard is not None:
+        contents = ((key, status, row) for key, status, row in contents if key and shard.takes_key(key))
+    rows = GrowingArray(ROW)  # a row of each unique text
+    keys, statuses = gather(
+        contents, lambda new_rows: rows.extend(np.array(new_rows, dtype=ROW)), capacity=len(cells) + len(names)
+    )
+    if names and shard is None:
+        keys, statuses = keys[: len(cells)], statuses[: len(cells)]
+    texts = Texts(cells, rows.array(), is_cleaned=is_cleaned, names=names)
+    return Source("text", keys, statuses, texts, catalogue.content_spec("text", is_cleaned=is_cleaned), hints)
+
+
+def _find_pictures(
+    catalogue: Catalogue, settings: ExtractSettings, hints: Hints, shard: Shard | None, *, needs_pictures: bool
+) -> Source:
+    """Return the pictures of products, of which one that lists several has the first, until there are means."""
+    cells = catalogue.cells("image")
+    lists = [_names(cell) for cell in cells] if catalogue.has_means else []
+    if lists:
+        cells = list(chain.from_iterable(lists))
+    if shard is not None:
+        cells = shard.pictures(cells)
+    places: list[Path | Place | str] = []
+    contents = _find_images(cells, catalogue, settings, hints)
+    keys, statuses = gather(contents, places.extend, capacity=len(cells))
+    if needs_pictures and shard is None:
         tell_missing(statuses, cells, catalogue, settings)
-    if names and shard is None:  # they are contents of no product
-        column, statuses = column[: len(cells)], statuses[: len(cells)]
-    spec = catalogue.content_spec(modality, is_cleaned=settings.clean_text)
     pictures: dict[int, list[ListedPicture]] = {}
     if lists and shard is None:
-        every = map(ListedPicture, column, statuses, cells)
-        by_product = [list(islice(every, len(names))) for names in lists]
+        all_pictures = map(ListedPicture, keys, statuses, cells)
+        by_product = [list(islice(all_pictures, len(names))) for names in lists]
         pictures = {row: listed for row, listed in enumerate(by_product) if len(listed) > 1}
-        firsts = np.cumsum([0, *map(len, lists[:-1])])
-        column = KeyColumn(column.contents, column.rows[firsts])
+        first_rows = np.cumsum([0, *map(len, lists[:-1])])
+        keys = KeyColumn(keys.contents, keys.rows[first_rows])
         statuses = StatusColumn.of([listed[0].status for listed in by_product])
-    return Source(modality, column, statuses, places, spec, hints, pictures)
+    spec = catalogue.content_spec("image", is_cleaned=settings.clean_text)
+    return Source("image", keys, statuses, places, spec, hints, pictures)
 
 
 def _names(cell: str) -> list[str]:
@@ -204,18 +217,19 @@ def _names(cell: str) -> list[str]:
 def _find_images(
     cells: Sequence[str], catalogue: Catalogue, settings: ExtractSettings, hints: Hints
 ) -> Iterator[KeyedContent]:
+    """Yield each cell's key, status and place; threads locate, and read and hash what no hint is of."""
     root = resolved(settings.image_root or catalogue.folder)
     folders: dict[str, Path] = {}
-    named = cells if is_address(root) else filter(is_object, cells)
-    objects = locate_all(named, root, allow_outside=settings.allow_outside)
+    object_cells = cells if is_address(root) else filter(is_object, cells)
+    objects = locate_all(object_cells, root, allow_outside=settings.allow_outside)
     check_buckets(objects)
-    listed = {} if hints.is_empty else list_objects(objects)
+    facts = {} if hints.is_empty else list_objects(objects)
 
-    def find_files(some_cells: Sequence[str]) -> list[tuple[bytes, KeyedContent]]:
-        places = [_locate(cell, root, folders, allow_outside=settings.allow_outside) for cell in some_cells]
+    def find_files(block: Sequence[str]) -> list[tuple[bytes, KeyedContent]]:
+        places = [_locate(cell, root, folders, allow_outside=settings.allow_outside) for cell in block]
         for place in places:
             if isinstance(place, ObjectPlace) and not hints.is_empty:
-                place.facts = listed.get(place.address)
+                place.facts = facts.get(place.address)
                 if place.facts is None:
                     place.look()
         # Before any is read: what changes from now on has another identity in the next run.
@@ -223,8 +237,8 @@ def _find_images(
         contents = list(map(_image, places, hints.find(identities)))
         # Of an object the store tells the tag together with the bytes.
         identities = [
-            place.identity() if isinstance(place, ObjectPlace) else of_file
-            for place, of_file in zip(places, identities, strict=True)
+            place.identity() if isinstance(place, ObjectPlace) else file_identity
+            for place, file_identity in zip(places, identities, strict=True)
         ]
         return list(zip(identities, contents, strict=True))
 
@@ -235,7 +249,7 @@ def _find_images(
         find_files, cells, cells, label="Hashing pictures", n_workers=n_workers, n_together=n_together
     )
     for block in blocks:
-        hints.remember([(of_file, key) for of_file, (key, _, _) in block])
+        hints.remember([(place_identity, key) for place_identity, (key, _, _) in block])
         yield from (content for _, content in block)
 
 
@@ -254,11 +268,12 @@ def _identity(place: object) -> bytes:
     return identity(place) if isinstance(place, Path) else b""
 
 
-def _image(place: Path | Place | str, known: str) -> KeyedContent:
+def _image(place: Path | Place | str, hinted_key: str) -> KeyedContent:
+    """Return what a place holds, which is read unless there is a hint of its key; a status is the place of nothing."""
     if isinstance(place, str):
         return "", place, ""
-    if known:
-        return known, OK, place
+    if hinted_key:
+        return hinted_key, OK, place
     try:
         return read_image(place)[0], OK, place
     except ContentError as error:

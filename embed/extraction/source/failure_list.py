@@ -19,7 +19,8 @@ def list_failures(
 ) -> tuple[Path | None, dict[str, dict[str, int]]]:
     """Write ``<cache>.failures.csv``, one line a product and modality, and a picture that is broken beside sound ones.
 
-    An old one is removed where all is well.
+    An old one is removed where all is well. Return the list's path, None where all is well, and each modality's count
+    of products by status.
     """
     path = cache_path.with_name(cache_path.name + ".failures.csv")
     lines = []
@@ -36,7 +37,8 @@ def list_failures(
                 if status not in NOT_BAD
             ]
     lines += [
-        (catalogue.ids[one.row], "image", one.status, MEANINGS.get(one.status, ""), one.cell[:200]) for one in broken
+        (catalogue.ids[picture.row], "image", picture.status, MEANINGS.get(picture.status, ""), picture.cell[:200])
+        for picture in broken
     ]
     if not lines:
         path.unlink(missing_ok=True)

@@ -20,22 +20,29 @@ BLOCK_ROWS = 2**16  # contents whose keys are indexed at once
 
 
 def gather(
-    contents: Iterator[tuple[str, str, Any]], take_places: Callable[[list[Any]], object], *, most: int
+    contents: Iterator[tuple[str, str, Any]], take_places: Callable[[list[Any]], object], *, capacity: int
 ) -> tuple[KeyColumn, StatusColumn]:
-    """Return the keys and the statuses of so many at most, and have it taken where each content is found first."""
+    """Return the keys and the statuses of contents, and hand on the place of each unique one.
+
+    Args:
+        contents: key, status and place of each, at most `capacity`.
+        take_places: called with the places at which new contents are found first, in the order of their numbers.
+        capacity: how many contents there is room for.
+    """
     index = KeyIndex()
-    index.reserve(most)
-    rows, n_rows = empty(most, ROW), 0
-    statuses = StatusGatherer(most)
-    for _ in row_blocks(most, BLOCK_ROWS):
+    index.reserve(capacity)
+    rows, n_rows = empty(capacity, ROW), 0
+    statuses = StatusGatherer(capacity)
+    for _ in row_blocks(capacity, BLOCK_ROWS):
         if not (block := list(islice(contents, BLOCK_ROWS))):
             break
-        keys, some_statuses, some_places = zip(*block, strict=True)
-        n_before, some = len(index), slice(n_rows, n_rows + len(block))
-        rows[some] = add_keys(index, keys)
-        statuses.extend(some_statuses)
-        new = np.flatnonzero(rows[some] >= n_before)
-        _, first = np.unique(rows[some][new], return_index=True)
-        take_places([some_places[n] for n in new[first].tolist()])
+        keys, block_statuses, block_places = zip(*block, strict=True)
+        n_before = len(index)
+        block_rows = add_keys(index, keys)
+        rows[n_rows : n_rows + len(block)] = block_rows
+        statuses.extend(block_statuses)
+        new_positions = np.flatnonzero(block_rows >= n_before)
+        _, first = np.unique(block_rows[new_positions], return_index=True)
+        take_places([block_places[position] for position in new_positions[first].tolist()])
         n_rows += len(block)
     return KeyColumn(index, rows[:n_rows]), statuses.column()

@@ -43,10 +43,10 @@ def check_buckets(keys: dict[tuple[str, str], set[str]]) -> None:
     Raises:
         CloudError: there is no such bucket, it refuses access to all that were asked for, or does not answer.
     """
-    for (scheme, name), some in keys.items():
+    for (scheme, name), bucket_keys in keys.items():
         bucket = open_bucket(Address(scheme, name, ""))
         failure: CloudError | None = None
-        for key in sorted(some)[:: max(1, len(some) // N_LOOKED_AT)][:N_LOOKED_AT]:
+        for key in sorted(bucket_keys)[:: max(1, len(bucket_keys) // N_LOOKED_AT)][:N_LOOKED_AT]:
             try:
                 bucket.head(key)
             except FileNotFoundError:  # HEAD does not tell whether it is the object or the bucket
@@ -64,14 +64,14 @@ def check_buckets(keys: dict[tuple[str, str], set[str]]) -> None:
 def list_objects(keys: dict[tuple[str, str], set[str]]) -> dict[Address, ObjectFacts]:
     """Return what stores tell of objects, as far as a listing is cheap and permitted."""
     facts: dict[Address, ObjectFacts] = {}
-    for (scheme, name), wanted in keys.items():
-        last, n_listed = max(wanted), 0
-        prefix = posixpath.commonpath([posixpath.dirname(min(wanted)), posixpath.dirname(last)])
+    for (scheme, name), bucket_keys in keys.items():
+        last_key, n_listed = max(bucket_keys), 0
+        prefix = posixpath.commonpath([posixpath.dirname(min(bucket_keys)), posixpath.dirname(last_key)])
         with suppress(CloudError, FileNotFoundError):
-            for key, of_object in open_bucket(Address(scheme, name, "")).list(prefix):
+            for key, object_facts in open_bucket(Address(scheme, name, "")).list(prefix):
                 n_listed += 1
-                if key in wanted:
-                    facts[Address(scheme, name, key)] = of_object
-                if key >= last or n_listed > max(FEW, MOST_LISTED * len(wanted)):
+                if key in bucket_keys:
+                    facts[Address(scheme, name, key)] = object_facts
+                if key >= last_key or n_listed > max(FEW, MOST_LISTED * len(bucket_keys)):
                     break
     return facts

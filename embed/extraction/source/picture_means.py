@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from cache import Contents, Inventory, mean_key, publish_means
 from embed.amounts import plural
@@ -51,33 +52,36 @@ def add_means(
     failures = inventory.failures.get("image", {}) | dict.fromkeys(left_out, RETRIED)
     keys, statuses = list(contents.keys), list(contents.statuses)
     joined_keys = [""] * len(keys)
-    members: dict[str, list[str]] = {}
+    members: dict[str, list[str]] = {}  # a mean's key -> the keys of its pictures
     broken = []
     for row, listed in pictures.items():
-        sound = sorted({one.key for one in listed if one.key and one.key not in failures})
-        if not sound:
+        sound_keys = sorted({picture.key for picture in listed if picture.key and picture.key not in failures})
+        if not sound_keys:
             continue
-        keys[row], statuses[row] = sound[0], OK
-        if len(sound) > 1:
-            keys[row] = mean_key(sound)
-            members[keys[row]] = sound
-            joined_keys[row] = " ".join(sound)
+        keys[row], statuses[row] = sound_keys[0], OK
+        if len(sound_keys) > 1:
+            keys[row] = mean_key(sound_keys)
+            members[keys[row]] = sound_keys
+            joined_keys[row] = " ".join(sound_keys)
         broken += [
-            BrokenPicture(row, failures.get(one.key, one.status), one.cell) for one in listed if one.key not in sound
+            BrokenPicture(row, failures.get(picture.key, picture.status), picture.cell)
+            for picture in listed
+            if picture.key not in sound_keys
         ]
     publish_means(inventory, "image", members)
     _tell(broken, inventory)
-    kept = list(dict.fromkeys(key for some in members.values() for key in some))
-    return PictureMeans(replace(contents, keys=keys, statuses=statuses, kept=kept), joined_keys, broken)
+    member_keys = list(dict.fromkeys(chain.from_iterable(members.values())))
+    return PictureMeans(replace(contents, keys=keys, statuses=statuses, kept=member_keys), joined_keys, broken)
 
 
 def _tell(broken: list[BrokenPicture], inventory: Inventory) -> None:
+    """Warn of pictures that could not be read, and of encoders that give no means."""
     if broken:
-        counts = Counter(one.status for one in broken).most_common()
+        counts = Counter(picture.status for picture in broken).most_common()
         log.warning(
             "%s of %s could not be read (%s): the others stand for them.",
             plural(len(broken), "picture"),
-            plural(len({one.row for one in broken}), "product"),
+            plural(len({picture.row for picture in broken}), "product"),
             ", ".join(f"{count} {status}" for status, count in counts),
         )
     for (modality, encoder), entry in inventory.entries.items():

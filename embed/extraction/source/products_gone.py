@@ -27,16 +27,16 @@ def count_products_gone(cache_path: Path, ids: Sequence[str]) -> int:
         digests = {name: cache.digests.get(f"catalogue/id/{name}") for name in ("offset", "utf8")}
         if digests == {name: array_digest(array) for name, array in encode_strings(ids).items()}:
             return 0
-        kept = sorted_hashes(cache.id_column())
+        cached_hashes = sorted_hashes(cache.id_column())
     hashes, n_gone = sorted_hashes(ids), 0  # strings would take some hundred bytes each
-    for rows in row_blocks(len(kept)):
-        places = np.searchsorted(hashes, kept[rows])
-        n_gone += int((hashes.take(places, mode="clip") != kept[rows]).sum())
+    for rows in row_blocks(len(cached_hashes)):
+        positions = np.searchsorted(hashes, cached_hashes[rows])
+        n_gone += int((hashes.take(positions, mode="clip") != cached_hashes[rows]).sum())
     return n_gone
 
 
 def tell_products_gone(n_gone: int, catalogue_path: Path, *, is_part: bool) -> None:
-    """Say so; `is_part` is whether products of the catalogue were left out on purpose."""
+    """Note how many products are gone; `is_part` is whether products of the catalogue were left out on purpose."""
     if n_gone:
         log.info(
             "%d products of the cache are not %s: they left it, and their vectors stay%s.",

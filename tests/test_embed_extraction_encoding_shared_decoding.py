@@ -89,7 +89,9 @@ def test_what_one_encoder_has_is_decoded_for_the_others_alone(tmp_path):
 def test_space_is_asked_for_all_that_each_encoder_lacks(tmp_path, monkeypatch):
     """It was asked for the first contents alone, those that both lack: two of them."""
     asked = []
-    monkeypatch.setattr("embed.extraction.encoding.together.check_space", lambda _, *, n_bytes: asked.append(n_bytes))
+    monkeypatch.setattr(
+        "embed.extraction.encoding.shared_decoding.check_space", lambda _, *, n_bytes: asked.append(n_bytes)
+    )
     first, second = (Sharing(name, batch_size=2) for name in "ab")
     extract(shop(tmp_path, n_products=N - 1), tmp_path / "c.h5", settings=SETTINGS, encoders=[first])
     asked.clear()

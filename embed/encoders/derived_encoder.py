@@ -1,4 +1,4 @@
-"""What encoders have in common that encode by the network of another one: depths of it, and views of pictures."""
+"""Encoders that work by the network of another one, the whole: depths of it, and views of pictures."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from cache import EncoderSpec
 
-__all__ = ["OfAnother"]
+__all__ = ["DerivedEncoder"]
 
 
-class OfAnother:
-    """An encoder by another's network, the `whole`: its name follows the whole's, and its spec is that and more."""
+class DerivedEncoder:
+    """An encoder by the network of another, the `whole`, whose name and spec its own continue."""
 
     def __init__(self, whole: Any, name: str) -> None:
         self.whole = whole
@@ -37,5 +37,5 @@ class OfAnother:
     def spec_with(self, field: str, value: Any) -> EncoderSpec:
         """Return the whole encoder's spec with a field more, and without tokens, which are the whole's alone."""
         spec: EncoderSpec = self.whole.spec
-        fields = {name: one for name, one in spec.fields.items() if name != "tokens"}
+        fields = {name: field_value for name, field_value in spec.fields.items() if name != "tokens"}
         return replace(spec, fields={**fields, field: value})

@@ -28,7 +28,7 @@ __all__ = ["encode_all"]
 
 log = logging.getLogger("embed_once")
 
-MOST_TOGETHER = 1024  # contents that a worker has prepared at once, for every encoder
+MOST_AT_ONCE = 1024  # contents that a worker has prepared at once, for every encoder
 
 
 def encode_all(runs: Sequence[EncoderRun], inventory: Inventory) -> list[EncoderReport]:
@@ -44,20 +44,20 @@ def encode_all(runs: Sequence[EncoderRun], inventory: Inventory) -> list[Encoder
     groups: dict[Hashable, list[EncoderRun]] = {}
     for run in runs:
         decoding = getattr(run.encoder, "decoding", None)
-        alone = id(_whole(run.encoder))
-        groups.setdefault(alone if decoding is None else (run.encoder.spec.modality, decoding), []).append(run)
+        group_key = id(_whole(run.encoder)) if decoding is None else (run.encoder.spec.modality, decoding)
+        groups.setdefault(group_key, []).append(run)
     reports: dict[str, EncoderReport] = {}
     for group in groups.values():
-        made = [group[0].encode_missing(inventory)] if len(group) == 1 else _encode_group(group, inventory)
-        reports |= {one.name: one for one in made}
+        group_reports = [group[0].encode_missing(inventory)] if len(group) == 1 else _encode_group(group, inventory)
+        reports |= {report.name: report for report in group_reports}
     return [reports[run.name] for run in runs]
 
 
 def _encode_group(runs: Sequence[EncoderRun], inventory: Inventory) -> list[EncoderReport]:
-    """Encode what several runs lack: together what several lack, so that each decodes what nobody else wants."""
+    """Encode what several runs lack: what the same runs lack together, and what one alone lacks by itself."""
     started = time.monotonic()
-    missing = [run.missing(inventory) for run in runs]
-    shared = _shared(missing)
+    missing_keys = [run.missing_keys(inventory) for run in runs]
+    shared = _shared(missing_keys)
     if any(len(_networks([runs[number] for number in numbers])) > 1 for numbers in shared):
         log.info("%s decode each picture once for all of them.", " and ".join(run.name for run in runs))
     names = ", ".join(run.name for run in runs)
@@ -68,56 +68,62 @@ def _encode_group(runs: Sequence[EncoderRun], inventory: Inventory) -> list[Enco
     try:
         with Progress(f"Encoding {names}", n_contents, unit=runs[0].encoder.spec.modality) as progress:
             for numbers, keys in shared.items():
-                with closing(_encoded([runs[number] for number in numbers], keys)) as batches:
-                    for several in batches:
-                        _take([runs[number] for number in numbers], several, [missing[number] for number in numbers])
-                        progress.advance(several[0].n_contents)
+                sharing_runs = [runs[number] for number in numbers]
+                with closing(_encoded(sharing_runs, keys)) as encoded:
+                    for batches in encoded:
+                        _take(sharing_runs, batches, [missing_keys[number] for number in numbers])
+                        progress.advance(batches[0].n_contents)
     finally:
         for run in runs:
             run.end()
     elapsed_s = time.monotonic() - started
-    return [run.report(n_missing=len(keys), elapsed_s=elapsed_s) for run, keys in zip(runs, missing, strict=True)]
+    return [run.report(n_missing=len(keys), elapsed_s=elapsed_s) for run, keys in zip(runs, missing_keys, strict=True)]
 
 
-def _shared(missing: Sequence[KeyColumn]) -> dict[tuple[int, ...], KeyColumn]:
+def _shared(missing_keys: Sequence[KeyColumn]) -> dict[tuple[int, ...], KeyColumn]:
     """Return the keys that the same runs lack, by these runs' numbers; all runs have one source."""
-    index = missing[0].contents
-    lacks = np.zeros((len(index), len(missing)), dtype=bool)  # (U, runs)
-    for number, keys in enumerate(missing):
+    index = missing_keys[0].contents
+    lacks = np.zeros((len(index), len(missing_keys)), dtype=bool)  # (U, runs)
+    for number, keys in enumerate(missing_keys):
         lacks[keys.rows, number] = True
-    rows = np.concatenate([keys.rows for keys in missing])
-    rows = KeyColumn(index, rows).distinct_rows
-    kinds = np.zeros(len(rows), dtype=np.int64)  # numbers from 0 on, for any number of runs
-    for number in range(len(missing)):
+    rows = KeyColumn(index, np.concatenate([keys.rows for keys in missing_keys])).distinct_rows
+    kinds = np.zeros(len(rows), dtype=np.int64)  # of rows that the same runs lack, whatever the number of runs
+    for number in range(len(missing_keys)):
         kinds = np.unique(2 * kinds + lacks[rows, number], return_inverse=True)[1]
-    first = np.unique(kinds, return_index=True)[1]
-    return {
-        tuple(np.flatnonzero(lacks[rows[place]]).tolist()): KeyColumn(index, rows[kinds == kinds[place]])
-        for place in np.sort(first).tolist()
-    }
+    first_of_kind = np.unique(kinds, return_index=True)[1]
+    shared = {}
+    for first in np.sort(first_of_kind).tolist():
+        numbers = tuple(np.flatnonzero(lacks[rows[first]]).tolist())
+        shared[numbers] = KeyColumn(index, rows[kinds == kinds[first]])
+    return shared
 
 
-def _take(runs: Sequence[EncoderRun], batches: Sequence[Batch], missing: Sequence[KeyColumn]) -> None:
+def _take(runs: Sequence[EncoderRun], batches: Sequence[Batch], missing_keys: Sequence[KeyColumn]) -> None:
     """Take over a batch of each run, once it is known that all that is missing of them has space."""
-    if n_bytes := sum(run.take(batch, keys) for run, batch, keys in zip(runs, batches, missing, strict=True)):
+    if n_bytes := sum(run.take(batch, keys) for run, batch, keys in zip(runs, batches, missing_keys, strict=True)):
         check_space(runs[0].cache_path, n_bytes=n_bytes)
     for run in runs:
         run.publish_if_due()
 
 
 def _encoded(runs: Sequence[EncoderRun], keys: KeyColumn) -> Generator[list[Batch]]:
-    """Yield batches of the keys, a batch a run each, as the workers have encoded them, in any order."""
+    """Yield batches of the keys, each time one of each run, as the workers have encoded them, in any order."""
     networks = _networks(runs)
     sizes = [run.batch_size for run, *_ in networks]
-    size = math.lcm(*sizes) if math.lcm(*sizes) <= MOST_TOGETHER else max(sizes)
+    size = math.lcm(*sizes) if math.lcm(*sizes) <= MOST_AT_ONCE else max(sizes)
     n_workers = runs[0].n_workers
     with one_core_each() as start_worker, ExitStack() as stack:
         pools = [
-            stack.enter_context(ReplicaPool([_whole(one) for one in run.replicas], n_callers=n_workers))
+            stack.enter_context(ReplicaPool([_whole(replica) for replica in run.replicas], n_callers=n_workers))
             for run, *_ in networks
         ]
+
+        def encode(block: KeyColumn) -> list[Batch]:
+            batches = _encode(networks, pools, block)
+            return [batches[run.name] for run in runs]
+
         yield from completed(
-            lambda some_keys: [made[run.name] for made in [_encode(networks, pools, some_keys)] for run in runs],
+            encode,
             (keys[start : start + size] for start in range(0, len(keys), size)),
             n_workers=n_workers,
             n_ahead=2 * n_workers,
@@ -132,22 +138,19 @@ def _encode(
     batches = {}
     items, failures = _prepared([runs[0] for runs in networks], keys)
     names = list(keys)
-    for runs, pool, prepared, failed in zip(networks, pools, items, failures, strict=True):
+    for runs, pool, prepared, network_failures in zip(networks, pools, items, failures, strict=True):
         size = runs[0].batch_size
-        pieces = [
-            pool.encode(some)
-            for start in range(0, len(keys), size)
-            if (some := [prepared[key] for key in names[start : start + size] if key in prepared])
-        ]
-        encoded = joined(pieces)
+        blocks = (names[start : start + size] for start in range(0, len(names), size))
+        network_batches = ([prepared[key] for key in block if key in prepared] for block in blocks)
+        encoded = joined([pool.encode(batch) for batch in network_batches if batch])
         for run in runs:
-            piece = _part(encoded, run.encoder) if prepared else encoded
-            batches[run.name] = Batch(list(prepared), piece, failed)
+            run_encoded = _part(encoded, run.encoder) if prepared else encoded
+            batches[run.name] = Batch(list(prepared), run_encoded, network_failures)
     return batches
 
 
 def _prepared(runs: Sequence[EncoderRun], keys: KeyColumn) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Return what contents become for each network, by key, and why others cannot; one run a network is asked."""
+    """Return the prepared contents of each network, by key, and the statuses of others; of one run a network."""
     source = runs[0].source
     numbers = keys.rows.tolist()
     fetch_together(source.places[number] for number in numbers)
@@ -157,17 +160,17 @@ def _prepared(runs: Sequence[EncoderRun], keys: KeyColumn) -> tuple[list[dict[st
     for key, number in zip(keys, numbers, strict=True):
         try:
             content = source.read(number)
-            if len(encoders) > 1:  # who shares a decoding has these two
+            if len(encoders) > 1:  # those that share a decoding have `decode` and `prepare_decoded`
                 content = encoders[0].decode(content)
         except ContentError as error:
-            for failed in failures:
-                failed[key] = str(error)
+            for network_failures in failures:
+                network_failures[key] = str(error)
             continue
-        for encoder, prepared, failed in zip(encoders, items, failures, strict=True):
+        for encoder, prepared, network_failures in zip(encoders, items, failures, strict=True):
             try:
                 prepared[key] = encoder.prepare_decoded(content) if len(encoders) > 1 else encoder.prepare(content)
             except ContentError as error:
-                failed[key] = str(error)
+                network_failures[key] = str(error)
     return items, failures
 
 
