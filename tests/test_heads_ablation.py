@@ -243,7 +243,7 @@ def test_a_job_is_still_known_by_its_settings_as_they_were_told(run, fitted, mon
     """So that nothing is forgotten of what was trained before those that train the same had one key."""
     settings = replace(QUICK, grid={**QUICK.grid, "patience": (9,)})
     with monkeypatch.context() as before:
-        before.setattr(JobKeys, "of", JobKeys.as_told)
+        before.setattr(JobKeys, "of", JobKeys.legacy_of)
         first = run(settings)
     fitted.clear()
     again = run(settings)

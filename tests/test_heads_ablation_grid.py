@@ -6,7 +6,7 @@ from support import DIRECT, FUSIONS
 from heads.ablation.ablation_settings import AblationSettings, parse_seeds
 from heads.ablation.grid import parse_axis, span
 from heads.ablation.grid_file import read_grid_file
-from heads.ablation.job_keys import _keyed, _without_later
+from heads.ablation.job_keys import _settings_in_key, _without_later
 from heads.ablation.naming import Naming
 from heads.errors import SettingError
 from heads.experiment.configuration import AXES, Configuration, FoldJob, configurations_of, used_settings
@@ -125,7 +125,7 @@ def test_a_head_of_one_s_own_uses_neither_sizes_nor_dropout_of_the_built_in_ones
 def test_settings_at_their_defaults_make_the_keys_of_before_there_were_such():
     """Else all that is remembered would be trained again."""
     plain = FitSettings(schedule="none")
-    assert set(_keyed(FoldJob(Configuration.of("early", BOTH, plain), 0, 0))) == {
+    assert set(_settings_in_key(FoldJob(Configuration.of("early", BOTH, plain), 0, 0))) == {
         "seed", "hidden_dim", "n_tokens", "n_attention_heads", "rank", "dropout", "modality_dropout", "absent",
         "learning_rate", "weight_decay", "batch_size", "max_epochs", "patience", "keep", "class_weights",
         "logit_adjustment", "per_class",
@@ -137,7 +137,7 @@ def test_settings_at_their_defaults_make_the_keys_of_before_there_were_such():
         "name", "dims", "n_classes", "hidden_dim", "dropout", "n_tokens", "n_attention_heads", "rank", "n_stored",
         "plugin", "absent", "weights", "token_dims", "n_positions",
     }  # fmt: skip
-    assert _keyed(FoldJob(Configuration.of("early", BOTH, FitSettings(scaling="l2")), 0, 0))["scaling"] == "l2"
+    assert _settings_in_key(FoldJob(Configuration.of("early", BOTH, FitSettings(scaling="l2")), 0, 0))["scaling"] == "l2"
 
 
 def test_a_seed_matters_to_what_draws_numbers():

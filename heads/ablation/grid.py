@@ -25,7 +25,7 @@ _POWERS = ("hidden_dim", "batch_size")
 class Range:
     """The values from `low` to `high` that a search may take of a setting: of `kind` linear, log, powers or whole.
 
-    Powers are those of two.
+    Powers are those of 2.
 
     Raises:
         SettingError: it is empty, or a kind cannot have these ends.
@@ -129,7 +129,7 @@ def _value(name: str, part: str, text: str) -> Any:
 def _number(name: str, part: str, text: str) -> float:
     try:
         number = float(part)
-        int(number)  # neither infinite nor none
+        int(number)  # raises for infinity and NaN
     except (ValueError, OverflowError) as error:
         wish = "numbers with commas between, or a range such as 1..2"
         raise SettingError(f"{_option(name)}: expected {wish}, got {text!r}.") from error
@@ -137,7 +137,7 @@ def _number(name: str, part: str, text: str) -> float:
 
 
 def _checked(name: str, value: Any) -> Any:
-    """Return the value, known to be one of the setting's."""
+    """Return the value, or raise a SettingError where it is none of the setting's."""
     changes = {name: value}
     if name == "n_attention_heads":
         changes["hidden_dim"] = value

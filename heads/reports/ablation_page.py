@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cache.pages.page import render_page
-from heads.ablation.job_runner import Bench
+from heads.ablation.job_runner import JobRunner
 from heads.ablation.naming import Naming
 from heads.ablation.ranking import Ranked, Ranking
 from heads.ablation.ranking_table import differences_text, verdict_text
@@ -67,7 +67,7 @@ class _Shown:
 class AblationPage:
     """The page of an ablation, whose figures are drawn once."""
 
-    def __init__(self, bench: Bench, ranking: Ranking) -> None:
+    def __init__(self, runner: JobRunner, ranking: Ranking) -> None:
         self._ranking = ranking
         self._naming = naming = Naming(row.configuration for row in ranking.rows)
         self._shown = [
@@ -82,16 +82,16 @@ class AblationPage:
         ]
         self._good = [one for one in self._shown if one.row.validation is not None]
         self._jobs = {
-            one.place: {job: bench.outcomes[job] for job in bench.done_jobs(one.row.configuration)}
+            one.place: {job: runner.outcomes[job] for job in runner.done_jobs(one.row.configuration)}
             for one in self._shown
         }
         heads = {one.head: one.row.configuration.is_single for one in self._shown}
         self._looks = looks_of(head for head, _ in sorted(heads.items(), key=lambda own: not own[1]))
         self._figures = _figures(self._good, ranking, naming, self._jobs, self._looks)
 
-    def render(self, bench: Bench, config: Mapping[str, Any]) -> str:
-        """Return the page; `config` is what its ``ablation.json`` says, and the bench which jobs were trained."""
-        problem, ranking, shown, good = bench.problem, self._ranking, self._shown, self._good
+    def render(self, runner: JobRunner, config: Mapping[str, Any]) -> str:
+        """Return the page; `config` is what its ``ablation.json`` says, and the runner which jobs were trained."""
+        problem, ranking, shown, good = runner.problem, self._ranking, self._shown, self._good
         return render_page(
             TEMPLATE,
             label=problem.labels.column,
@@ -107,7 +107,7 @@ class AblationPage:
             differences=differences_text(ranking),
             tone=_tone(ranking),
             single=ranking.single.head if ranking.single else None,
-            late_fitted=LATE_FITTED if bench.is_late_fitted else None,
+            late_fitted=LATE_FITTED if runner.is_late_fitted else None,
             rows=shown[:MOST_ROWS],
             apart=next((one.row.apart for one in good if one.row.apart), None),
             n_rows=len(shown),
@@ -116,9 +116,9 @@ class AblationPage:
             figures=self._figures,
             n_differences=min(len(good), MOST_DIFFERENCES),
             legend=[(head, look["color"], MARKERS[look["marker"]]) for head, look in self._looks.items()],
-            jobs=_job_rows(shown, self._jobs, bench)[:MOST_ROWS],
-            n_jobs=bench.n_jobs,
-            n_trained=bench.n_trained,
+            jobs=_job_rows(shown, self._jobs, runner)[:MOST_ROWS],
+            n_jobs=runner.n_jobs,
+            n_trained=runner.n_trained,
             most_rows=MOST_ROWS,
             settings=_settings(config["settings"]),
             notes=config["notes"],
@@ -167,7 +167,7 @@ def _figures(
 
 
 def _job_rows(
-    shown: Sequence[_Shown], jobs: Mapping[int, Mapping[FoldJob, Outcome]], bench: Bench
+    shown: Sequence[_Shown], jobs: Mapping[int, Mapping[FoldJob, Outcome]], runner: JobRunner
 ) -> list[dict[str, Any]]:
     return [
         {
@@ -179,7 +179,7 @@ def _job_rows(
             "seed": job.seed if one.row.configuration.is_seeded else "",
             "outcome": outcome,
             "n_epochs": len(outcome.history),
-            "source": "trained" if job in bench.trained else "remembered",
+            "source": "trained" if job in runner.trained else "remembered",
         }
         for one in shown
         for job, outcome in jobs[one.place].items()
