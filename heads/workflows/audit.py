@@ -56,7 +56,7 @@ def audit_catalogue(
             columns = choose_columns(cache, report or ReportSettings())
             problem = pose(cache, settings)
         evidence = gather_evidence(problem, settings)
-        findings, counts = detect(evidence, most=settings.most)
+        findings, counts = detect(evidence, most_findings=settings.most)
         facts = _facts(evidence, settings, cache_path=cache_path, command=command, counts=counts)
 
         def write(folder: Path) -> None:
@@ -73,7 +73,7 @@ def audit_catalogue(
         label=problem.labels.column,
         n_classes=len(problem.labels.classes),
         n_products=len(problem.ids),
-        n_audited=int(evidence.out_of_fold.is_known.sum()),
+        n_audited=int(evidence.out_of_fold.is_tested.sum()),
         left_out=_left_out(evidence),
         n_likely_wrong=int(is_label_issue(evidence).sum()),
         agreement=agreement,
@@ -100,16 +100,18 @@ def audit_catalogue(
 def _agreement(evidence: Evidence) -> tuple[float, float]:
     """Return the share of the audited whose label heads answer, and that of the commonest label."""
     said, targets = evidence.out_of_fold, evidence.problem.labels.targets
-    known = said.is_known
+    known = said.is_tested
     if not known.any():
         return 0.0, 1.0
-    return float((said.of_given > said.of_others)[known].mean()), float(np.bincount(targets[known]).max() / known.sum())
+    return float((said.given_probabilities > said.alternative_probabilities)[known].mean()), float(
+        np.bincount(targets[known]).max() / known.sum()
+    )
 
 
 def _left_out(evidence: Evidence) -> dict[str, int]:
     """Return how many products were not audited, by the reason."""
     problem = evidence.problem
-    n_untested = int(((problem.labels.targets >= 0) & ~evidence.out_of_fold.is_known).sum())
+    n_untested = int(((problem.labels.targets >= 0) & ~evidence.out_of_fold.is_tested).sum())
     every = {**problem.labels.left_out, "that no fold tests (copies are more than half of their class)": n_untested}
     return {why: count for why, count in every.items() if count}
 
