@@ -137,7 +137,9 @@ def test_settings_at_their_defaults_make_the_keys_of_before_there_were_such():
         "name", "dims", "n_classes", "hidden_dim", "dropout", "n_tokens", "n_attention_heads", "rank", "n_stored",
         "plugin", "absent", "weights", "token_dims", "n_positions",
     }  # fmt: skip
-    assert _settings_in_key(FoldJob(Configuration.of("early", BOTH, FitSettings(scaling="l2")), 0, 0))["scaling"] == "l2"
+    assert (
+        _settings_in_key(FoldJob(Configuration.of("early", BOTH, FitSettings(scaling="l2")), 0, 0))["scaling"] == "l2"
+    )
 
 
 def test_a_seed_matters_to_what_draws_numbers():

@@ -1,4 +1,4 @@
-"""What `heads-train` prints of a run: the answer in a dozen lines, and by option what stands behind it."""
+"""What `heads-train` prints of a run: the answer in a dozen lines, and by option the details."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _show_heads(report: RunReport) -> None:
 
 
 def _show_verdict(report: RunReport) -> None:
-    """Print the verdict on the best fusion, and what of the others the table cannot say."""
+    """Print the verdict on the best fusion, and of the others only what the table does not show."""
     if not report.verdicts:
         return
     best = choose_heads(report.metrics, list(report.encoders)).fusion
