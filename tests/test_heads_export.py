@@ -27,7 +27,7 @@ from heads.export.check import check_answers
 from heads.export.formats import FORMATS, Format
 from heads.export.graph import HeadGraph, trace
 from heads.export.networks import network_of
-from heads.export.probe_rows import BATCHES, drawn_rows, golden_rows, subsets
+from heads.export.probe_rows import BATCHES, drawn_rows, golden_rows, subset_rows
 from heads.modules.parts.layers import Linear
 from heads.modules.parts.token_layers import MultiHeadAttention
 from heads.modules.registry import build
@@ -165,7 +165,7 @@ def test_every_kind_of_head_answers_in_onnx_as_in_pytorch(trained, tmp_path):
     program = trace(Together(several))
     code = FORMATS["onnx"].code()
     code.write(program, tmp_path / "heads.onnx", {})
-    answer = code.opened(tmp_path / "heads.onnx")
+    answer = code.load_answer(tmp_path / "heads.onnx")
     for place, (head, logs) in enumerate(zip(several, expected, strict=True)):
         assert logs.isfinite().all(), head.name
         one = dataclasses.replace(rows, expected=logs)
@@ -175,7 +175,7 @@ def test_every_kind_of_head_answers_in_onnx_as_in_pytorch(trained, tmp_path):
 
 
 def test_probe_has_every_subset_and_mixed_batches():
-    present, batches = subsets(["image", "text"])
+    present, batches = subset_rows(["image", "text"])
     rows = torch.stack([present["image"], present["text"]], dim=1)
     kinds = [{tuple(row) for row in rows[batch].tolist()} for batch in batches]
     assert {len(batch) for batch in batches} == {1, 2, 7}
@@ -303,7 +303,7 @@ def fake_format(monkeypatch, change):
             kept["program"] = program.module()
 
         @staticmethod
-        def opened(path):
+        def load_answer(path):
             assert path.is_file()
             return lambda inputs: tuple(change(inputs, part) for part in kept["program"](inputs=dict(inputs)))
 

@@ -100,7 +100,7 @@ def export_head(
             path = Path(aside) / FORMATS[kind].file_name
             log.info("Writing and checking %s.", path.name)
             code.write(program, path, _about(trained))
-            agreements[kind] = check_answers(code.opened(path), several)
+            agreements[kind] = check_answers(code.load_answer(path), several)
         if rows is not None:
             int8 = _make_int8(Path(aside), graph, trained, rows, encoders, max_loss=settings.max_loss)
         card = render_card(
