@@ -137,7 +137,7 @@ class Answerer:
             head = self._run.head
             answers = answers_of({head: self._heads[head]}, seen, head=head)
             for row, (place, modality) in enumerate(pairs):
-                without[place][modality] = answers.of(head, row)
+                without[place][modality] = answers.answer_of(head, row)
         return without
 
 
