@@ -1,9 +1,9 @@
 """The run folder of an ablation: ``ranking.csv``, ``jobs.csv`` and ``ablation.json``, whole or not at all, and a page.
 
-``ranking.csv`` has a row a configuration, in the order of the ranking; ``jobs.csv`` a row a job; ``ablation.json`` all
-that is needed to do it again; ``report.html``, put into it afterwards, shows it all. A setting or a seed that makes no
-difference to a head is an empty cell; what a race dropped has neither place nor scores, which would be of fewer folds
-than the others', but the reason. Shares are from 0 to 1.
+``ranking.csv`` has a row for each configuration, in the order of the ranking; ``jobs.csv`` a row for each job;
+``ablation.json`` all that is needed to do it again; ``report.html``, put into it afterwards, shows it all. The cell of
+a setting or a seed that makes no difference to a head is empty. A configuration that a race dropped has the reason
+instead of a place and of scores, which would be of fewer folds than the others'. Shares are from 0 to 1.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def write_ablation(
 
 
 def fill_ablation(folder: Path, *, runner: JobRunner, ranking: Ranking, config: Mapping[str, Any]) -> None:
-    """Write the files of the folder, but for the page."""
+    """Write the files of the folder, except the page."""
     modalities = list(runner.problem.encoders)
     jobs = [job for row in ranking.rows for job in runner.done_jobs(row.configuration)]
     _write_csv(folder / "ranking.csv", ranking_cells(ranking, modalities))
@@ -54,7 +54,7 @@ def fill_ablation(folder: Path, *, runner: JobRunner, ranking: Ranking, config: 
 
 
 def usual_name(label: str) -> str:
-    """Return what a folder is called, before its number."""
+    """Return the name of a folder, without its number."""
     return f"{label}-ablation"
 
 
@@ -62,8 +62,8 @@ def ranking_cells(ranking: Ranking, modalities: Sequence[str]) -> list[dict[str,
     """Return a row for each configuration, {column: cell}."""
     naming = Naming(row.configuration for row in ranking.rows)
     return [
-        {"place": "" if row.dropped else place, **_ranked_cells(row, modalities), **_dropped_cells(row, naming)}
-        for place, row in enumerate(ranking.rows, start=1)
+        {"place": "" if row.dropped else rank, **_ranked_cells(row, modalities), **_dropped_cells(row, naming)}
+        for rank, row in enumerate(ranking.rows, start=1)
     ]
 
 
