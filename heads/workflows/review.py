@@ -23,7 +23,7 @@ from heads.reports.report_settings import ReportColumns, ReportSettings, choose_
 from heads.reports.thumbnails import Thumbnails
 from heads.review.candidates import Candidates, find_candidates
 from heads.review.joined_vectors import join_vectors
-from heads.review.known_labels import KnownLabels, know_labels
+from heads.review.known_labels import KnownLabels, collect_labels
 from heads.review.picks import Pick, choose_picks
 from heads.review.review_files import AskedProduct, ReviewPage, free_path, write_review
 from heads.review.review_settings import ReviewSettings
@@ -138,7 +138,7 @@ def _know(cache: Cache, settings: ReviewSettings, corrections: Corrections | Non
     if corrections is not None:
         labels, changes = corrections.applied(labels, cache.ids())
         notes += changes
-    return know_labels(column, labels.tolist(), settings.classes), notes
+    return collect_labels(column, labels.tolist(), settings.classes), notes
 
 
 def _check(candidates: Candidates, known: KnownLabels) -> None:
