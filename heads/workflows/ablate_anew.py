@@ -60,14 +60,17 @@ def ablate_anew(
     finished: FinishedAblations | None,
     started: float,
 ) -> AblationReport:
-    """Do an ablation, as `heads.ablate` says, with the jobs that are remembered, and have `finished` keep it whole."""
+    """Do an ablation, as `heads.ablate` says, train the jobs that the memo lacks, and have `finished` keep the results.
+
+    `started` is when it began, by `time.monotonic`.
+    """
     check_trackers(trackers)
     engine_kind = find_engine(ENGINES, settings.engine)
-    here = settings if engine_kind.trains_here else replace(settings, device="cpu")
-    find_device(here.device)  # before all is read
+    local_settings = settings if engine_kind.trains_here else replace(settings, device="cpu")
+    find_device(local_settings.device)  # fails before the cache is read
     with Cache(cache_path) as cache:
         problem = pose(cache, settings)
-    experiment = Experiment.of(problem, here, sides=("validation", "test"))
+    experiment = Experiment.of(problem, local_settings, sides=("validation", "test"))
     with ResultCache(memo_path) as result_cache, engine_kind.open(experiment, Path(cache_path), settings) as engine:
         runner = JobRunner(
             experiment, result_cache, engine=engine, seeds=settings.seeds, watcher=watcher, is_race=settings.race
@@ -77,7 +80,7 @@ def ablate_anew(
         trained_on = dict(engine.trained_on)
     ranking = rank(
         problem,
-        {one: runner.done_jobs(one) for one in configurations},
+        {configuration: runner.done_jobs(configuration) for configuration in configurations},
         runner.outcomes,
         dropped=dropped,
         n_resamples=settings.n_resamples,
@@ -135,13 +138,13 @@ def _keep(
     *,
     jobs: Mapping[str, str | None],
 ) -> None:
-    """Have an ablation kept as it is told when the same is asked for again."""
-    again, config = runner.as_remembered(), {**config, "command": [COMMAND]}
+    """Have an ablation kept as it is to be told when the same is asked for again, with nothing trained."""
+    remembered, config = runner.as_remembered(), {**config, "command": [COMMAND]}
 
     def fill(folder: Path) -> None:
-        fill_ablation(folder, runner=again, ranking=report.ranking, config=config)
+        fill_ablation(folder, runner=remembered, ranking=report.ranking, config=config)
         if page:
-            write_page(folder, page.render(again, config))
+            write_page(folder, page.render(remembered, config))
 
     finished.remember(replace(report, n_trained=0, n_again=0), jobs=jobs, fill=fill)
 
@@ -149,7 +152,7 @@ def _keep(
 def _try_all(
     runner: JobRunner, settings: AblationSettings
 ) -> tuple[list[Configuration], Mapping[Configuration, Dropped]]:
-    """Run every configuration of the grid or of the search, and return them, and those that a race dropped."""
+    """Run every configuration of the grid or of the search, and return all, and those that a race dropped."""
     problem = runner.problem
     if settings.n_trials is not None:
         from heads.ablation.search import search
@@ -163,9 +166,9 @@ def _try_all(
         for name in ensembles:
             log.info("%s is left out of the race: it needs all other heads on all folds.", name)
     distinct = DistinctSettings(runner.plain_settings)
-    values = [distinct.representative(one) for one in span(axes)]
-    configurations = configurations_of(fusions, problem.combinations, values)
-    redrawn = redraw_notes(problem.labels, problem.folds, {one.per_class for one in values})
+    fit_settings = [distinct.representative(combination) for combination in span(axes)]
+    configurations = configurations_of(fusions, problem.combinations, fit_settings)
+    redrawn = redraw_notes(problem.labels, problem.folds, {chosen.per_class for chosen in fit_settings})
     runner.note([*distinct.notes(), *idle_notes(axes, configurations), *redrawn])
     log.log(
         PROGRESS,
@@ -173,7 +176,7 @@ def _try_all(
         len(configurations),
         len(problem.folds),
         len(settings.seeds),
-        sum(len(runner.jobs_of(one)) for one in configurations),
+        sum(len(runner.jobs_of(configuration)) for configuration in configurations),
     )
     if settings.race:
         race = Race(runner, configurations, seed=settings.split_seed)
@@ -193,7 +196,7 @@ def _config(
     trained_on: Mapping[str, str],
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    """Return all that is needed to do it again, and the verdict."""
+    """Return the content of ``ablation.json``: all that is needed to do it again, and the verdict."""
     problem, weighting = experiment.problem, experiment.weighting
     grid = {name: str(values) if isinstance(values, Range) else list(values) for name, values in settings.grid.items()}
     return {
