@@ -298,8 +298,8 @@ def fake_format(monkeypatch, change):
 
     class Code:
         @staticmethod
-        def write(program, path, about):
-            path.write_text(json.dumps(about))
+        def write(program, path, facts):
+            path.write_text(json.dumps(facts))
             kept["program"] = program.module()
 
         @staticmethod

@@ -48,9 +48,9 @@ class Range:
         for end in (self.low, self.high):
             _checked(self.name, int(end) if self.kind in ("powers", "whole") else end)
 
-    def _check(self, holds: bool, wish: str) -> None:
+    def _check(self, holds: bool, requirement: str) -> None:
         if not holds:
-            raise SettingError(f"Expected the range of {_option(self.name)} to be {wish}, got {self}.")
+            raise SettingError(f"Expected the range of {_option(self.name)} to be {requirement}, got {self}.")
 
     def __str__(self) -> str:
         return f"{self.low:g}..{self.high:g}"
@@ -131,8 +131,8 @@ def _number(name: str, part: str, text: str) -> float:
         number = float(part)
         int(number)  # raises for infinity and NaN
     except (ValueError, OverflowError) as error:
-        wish = "numbers with commas between, or a range such as 1..2"
-        raise SettingError(f"{_option(name)}: expected {wish}, got {text!r}.") from error
+        expected = "numbers with commas between, or a range such as 1..2"
+        raise SettingError(f"{_option(name)}: expected {expected}, got {text!r}.") from error
     return number
 
 

@@ -73,8 +73,8 @@ class Race:
             scores = {configuration: self._validation_score(configuration) for configuration in family}
             n_ahead = max(LEAST_AHEAD, round(SHARE_AHEAD * len(family)))
             ahead += sorted(family, key=lambda configuration: -scores[configuration])[:n_ahead]
-        chosen = set(ahead)
-        return [configuration for unit in units if chosen & set(unit) for configuration in unit]
+        front_runners = set(ahead)
+        return [configuration for unit in units if front_runners & set(unit) for configuration in unit]
 
     def _validation_score(self, configuration: Configuration) -> float:
         return statistics.fmean(

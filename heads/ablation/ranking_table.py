@@ -72,8 +72,8 @@ def verdict_text(ranking: Ranking, naming: Naming) -> str:
     if ranking.verdict is None or ranking.single is None or ranking.fusion is None:
         return ""
     fusion, single = naming.name(ranking.fusion), naming.name(ranking.single)
-    chosen = f"Chosen on the validation rows: {fusion} among the fusions, {single} among the single modalities."
-    return f"{chosen} On the test rows: {ranking.verdict.sentence}"
+    choice = f"Chosen on the validation rows: {fusion} among the fusions, {single} among the single modalities."
+    return f"{choice} On the test rows: {ranking.verdict.sentence}"
 
 
 def differences_text(ranking: Ranking) -> str:
@@ -81,8 +81,8 @@ def differences_text(ranking: Ranking) -> str:
     n_differences = sum(row.macro_f1_difference is not None for row in ranking.rows)
     if n_differences < 2:
         return ""
-    which = "both" if n_differences == 2 else f"all {n_differences:,}"
-    return f"The table's 95 % intervals hold for {which} differences together."
+    which_differences = "both" if n_differences == 2 else f"all {n_differences:,}"
+    return f"The table's 95 % intervals hold for {which_differences} differences together."
 
 
 def _cells(row: Ranked) -> list[str]:

@@ -52,11 +52,11 @@ def _finding(
 ) -> Finding:
     given, suggested = (evidence.label(int(evidence.targets[shown_row])) for shown_row in (row, other_rows[0]))
     shown = ", ".join(f"{name} {value:.3f}" for name, value in cosines.items() if not np.isnan(value))
-    more = f" {n_near - 1} more {'is' if n_near == 2 else 'are'} near it." if n_near > 1 else ""
+    others_note = f" {n_near - 1} more {'is' if n_near == 2 else 'are'} near it." if n_near > 1 else ""
     return Finding(
         kind="copy",
         score=score,
-        words=f"{given} beside {suggested}, though nearly the same (cosines: {shown}).{more}",
+        words=f"{given} beside {suggested}, though nearly the same (cosines: {shown}).{others_note}",
         row=row,
         given=given,
         suggested=suggested,

@@ -158,7 +158,7 @@ def _search(
         other_label_positions = torch.where(is_nearer, other_label.indices + start, other_label_positions)
         cosines.masked_fill_(groups[block] == group, NONE)  # a row is in its own group
         nearer = cosines.topk(min(k, cosines.shape[1]), dim=1)
-        either = torch.cat([best_cosines, nearer.values], 1).topk(k, dim=1)
-        best_cosines = either.values
-        best_positions = torch.cat([best_positions, nearer.indices + start], 1).gather(1, either.indices)
+        merged = torch.cat([best_cosines, nearer.values], 1).topk(k, dim=1)
+        best_cosines = merged.values
+        best_positions = torch.cat([best_positions, nearer.indices + start], 1).gather(1, merged.indices)
     return best_cosines, best_positions, other_label_cosines, other_label_positions

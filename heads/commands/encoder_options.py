@@ -53,11 +53,11 @@ def _encoder_by_modality(texts: tuple[str, ...]) -> dict[str, str]:
     Raises:
         SettingError: a text names none, or a modality has two.
     """
-    chosen: dict[str, str] = {}
+    encoders: dict[str, str] = {}
     for modality, encoder in parse_encoders(texts):
-        if chosen.setdefault(modality, encoder) != encoder:
-            both = f"{modality}={chosen[modality]}+{encoder}"
+        if encoders.setdefault(modality, encoder) != encoder:
+            both = f"{modality}={encoders[modality]}+{encoder}"
             raise SettingError(
                 f"--encoder: expected one of {modality}, got two. Name one; a training takes both as {both}."
             )
-    return chosen
+    return encoders

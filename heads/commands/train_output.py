@@ -43,8 +43,8 @@ def _show_problem(report: RunReport) -> None:
     encoders = [f"{modality}: {encoder}" for modality, encoder in report.encoders.items()]
     print_wrapped("  ".join(encoders) if len("  ".join(encoders)) <= WIDTH else "\n\n".join(encoders))
     if report.untrained:
-        some = f" ({', '.join(report.untrained)})" if len(report.untrained) < len(report.encoders) else ""
-        print_wrapped(f"UNTRAINED encoders{some}: these numbers say nothing about real ones.")
+        untrained = f" ({', '.join(report.untrained)})" if len(report.untrained) < len(report.encoders) else ""
+        print_wrapped(f"UNTRAINED encoders{untrained}: these numbers say nothing about real ones.")
 
 
 def _show_heads(report: RunReport) -> None:
@@ -69,8 +69,8 @@ def _show_verdict(report: RunReport) -> None:
     best = choose_heads(report.metrics, list(report.encoders)).fusion
     for verdict in report.verdicts:
         if verdict.fusion == best:
-            chosen = f"On the validation rows {best} is the best fusion. " if len(report.verdicts) > 1 else ""
-            print_wrapped(chosen + verdict.sentence)
+            choice = f"On the validation rows {best} is the best fusion. " if len(report.verdicts) > 1 else ""
+            print_wrapped(choice + verdict.sentence)
         elif verdict.accuracy.sign != verdict.macro_f1.sign:  # the table has macro-F1 alone
             print_wrapped(verdict.sentence)
     rivals: dict[str, list[str]] = {}  # control -> the fusions that are not surely better

@@ -1,8 +1,8 @@
 """The formats that a head is exported in. None of their code is imported here.
 
-A new format is a file in `heads.export` and a line below. The file has two functions: ``write(program, path, about)``
-writes a `torch.export.ExportedProgram` with facts about it, {name: text}; ``load_answer(path)`` returns a function that
-answers by the file, from {input's name: tensor} to probabilities and log-probabilities, (B, K) each.
+A new format is a file in `heads.export` and a line below. The file has two functions: ``write(program, path, facts)``
+writes a `torch.export.ExportedProgram` with the facts about it, {name: text}; ``load_answer(path)`` returns a function
+that answers by the file, from {input's name: tensor} to probabilities and log-probabilities, (B, K) each.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ __all__ = ["load_answer", "write"]
 OPSET = 20  # ONNX Runtime does not run the attention of opset 23 with a mask that is broadcast
 
 
-def write(program: ExportedProgram, path: Path, about: Mapping[str, str]) -> None:
-    """Write the program as one file; ``about`` becomes the model's metadata.
+def write(program: ExportedProgram, path: Path, facts: Mapping[str, str]) -> None:
+    """Write the program as one file; ``facts`` become the model's metadata.
 
     Raises:
         ExportError: an operation of the program has no counterpart in ONNX, or one file of it would pass 2 GB.
@@ -46,7 +46,7 @@ def write(program: ExportedProgram, path: Path, about: Mapping[str, str]) -> Non
             )
             model = exported.model_proto
         _name_sizes(model)
-        onnx.helper.set_model_props(model, dict(about))
+        onnx.helper.set_model_props(model, dict(facts))
         onnx.save(model, path)
     except OSError:  # of the disk
         raise

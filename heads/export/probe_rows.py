@@ -81,8 +81,8 @@ def subset_rows(modalities: Sequence[str]) -> tuple[dict[str, Tensor], list[Tens
         output: {modality: (N,) bool}, which rows have it; and the batches, (n,) int64 each
     """
     n_copies = max(BATCHES)  # rows of each subset
-    chosen = torch.tensor(list(itertools.product([True, False], repeat=len(modalities))))  # (S, M)
-    rows = chosen.repeat_interleave(n_copies, dim=0)  # (S * n_copies, M)
+    membership = torch.tensor(list(itertools.product([True, False], repeat=len(modalities))))  # (S, M)
+    rows = membership.repeat_interleave(n_copies, dim=0)  # (S * n_copies, M)
     pure = torch.arange(len(rows)).split(n_copies)
     mixed = torch.arange(0, len(rows), n_copies + 1).repeat(n_copies)[
         : len(rows)

@@ -52,8 +52,8 @@ def raw_rows(
     n_contents = max(BATCHES)
     present, batches = subset_rows(list(head.description.dims))
     n_subsets = 2 ** len(present)
-    drawn = drawn_rows(head)
-    inputs, vectors, cosines = dict(drawn.inputs), {}, {}
+    probe = drawn_rows(head)
+    inputs, vectors, cosines = dict(probe.inputs), {}, {}
     for name in head.description.dims:
         if name not in networks:
             vectors[name] = inputs[name]
@@ -64,8 +64,8 @@ def raw_rows(
         with torch.no_grad():
             traced = networks[name](networks[name].batch(prepared))
         cosines[name] = _least_cosine(traced, encoded, name=name, precision=encoders[name].precision)
-        chosen = encoded if encoders[name].precision == "fp32" else traced
-        vectors[name] = chosen.repeat(n_subsets, 1)
+        head_vectors = encoded if encoders[name].precision == "fp32" else traced
+        vectors[name] = head_vectors.repeat(n_subsets, 1)
         batch = [
             content if is_present else None
             for content, is_present in zip(prepared * n_subsets, present[name], strict=True)

@@ -15,11 +15,11 @@ from heads.export.formats import Answer
 __all__ = ["load_answer", "write"]
 
 
-def write(program: ExportedProgram, path: Path, about: Mapping[str, str]) -> None:
-    """Write the program; ``about`` is kept as its extra files."""
+def write(program: ExportedProgram, path: Path, facts: Mapping[str, str]) -> None:
+    """Write the program; ``facts`` are kept as its extra files."""
     with path.open("wb") as file, warnings.catch_warnings():  # a file, as torch would demand a suffix of a path
         warnings.simplefilter("ignore")  # of weights that share memory, which is harmless on the CPU
-        torch.export.save(program, file, extra_files=dict(about))
+        torch.export.save(program, file, extra_files=dict(facts))
 
 
 def load_answer(path: Path) -> Answer:

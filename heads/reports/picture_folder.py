@@ -76,14 +76,14 @@ def _sample(cache: Cache, cells: Sequence[str]) -> dict[str, str]:
         return {}
     rows = cache.rows(IMAGE)
     products_with_picture = np.flatnonzero(rows >= 0)
-    chosen = (
+    sampled_products = (
         products_with_picture[np.linspace(0, max(0, len(products_with_picture) - 1), N_SAMPLED).astype(int)]
         if len(products_with_picture)
         else products_with_picture
     )
     sample: dict[str, str] = {}
     shards: set[str] = set()
-    for product in dict.fromkeys(chosen.tolist()):
+    for product in dict.fromkeys(sampled_products.tolist()):
         cell, row = cells[product].strip(), int(rows[product])
         if not cell or "\0" in cell or os.path.isabs(cell) or ".." in Path(cell).parts:
             continue

@@ -38,7 +38,7 @@ def choose_columns(cache: Cache, settings: ReportSettings) -> ReportColumns:
     if settings.image_root is not None and not settings.image_root.is_dir():
         raise SettingError(f"--image-root: expected the folder of the pictures, got {settings.image_root}.")
     columns = cache.columns()
-    chosen: dict[str, str | None] = {}
+    columns_shown: dict[str, str | None] = {}
     for shown_as, role, requested in (
         ("image", "image", settings.image_column),
         ("title", "text", settings.title_column),
@@ -51,5 +51,5 @@ def choose_columns(cache: Cache, settings: ReportSettings) -> ReportColumns:
             made_of = next((name for name in reversed(columns) if name in USUAL_NAMES[role]), None)
         if requested is not None and requested not in columns:
             raise SettingError(no_such_column(f"--{shown_as}-column", requested, columns))
-        chosen[shown_as] = requested if requested is not None else made_of or usual_column(role, columns)
-    return ReportColumns(**chosen)
+        columns_shown[shown_as] = requested if requested is not None else made_of or usual_column(role, columns)
+    return ReportColumns(**columns_shown)

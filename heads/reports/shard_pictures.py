@@ -54,7 +54,8 @@ class ShardMembers:
                 members.extents = dict(_members(file))
         with self._lock:
             while (
-                len(self._shards) > 1 and sum(len(held.extents or ()) for held in self._shards.values()) > MOST_MEMBERS
+                len(self._shards) > 1
+                and sum(len(held_shard.extents or ()) for held_shard in self._shards.values()) > MOST_MEMBERS
             ):
                 del self._shards[next(iter(self._shards))]
         offset, n_bytes = members.extents.get(member, (0, -1))

@@ -150,10 +150,10 @@ def plot_reliability(name: str, reliability: Reliability) -> Markup:
         score = f", ECE {reliability.error:.3f}"
         shares, counts = _two_axes(figure, _clipped(name, MOST_LETTERS - len(score)) + score, height_ratios=(3, 1))
         for is_pale in (False, True):
-            chosen = [n for n, count in enumerate(reliability.counts) if count and (count < FEW_ROWS) == is_pale]
-            heights = [reliability.accuracies[n] for n in chosen]
+            bins = [n for n, count in enumerate(reliability.counts) if count and (count < FEW_ROWS) == is_pale]
+            heights = [reliability.accuracies[n] for n in bins]
             alpha = 0.3 if is_pale else 0.8
-            shares.bar([middles[n] for n in chosen], heights, width=0.9 / n_bins, color=COLOURS[0], alpha=alpha)
+            shares.bar([middles[n] for n in bins], heights, width=0.9 / n_bins, color=COLOURS[0], alpha=alpha)
         shares.plot([0, 1], [0, 1], color=COLOURS[3], linestyle="--", linewidth=1)
         shares.set(ylim=(0, 1.02), xlim=(0, 1), yticks=(0, 0.5, 1), yticklabels=("0", "50", "100"))
         shares.set_ylabel("right, %", fontsize=9)

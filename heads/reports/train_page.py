@@ -59,9 +59,9 @@ def write_report(
 ) -> Path:
     """Write the report into a run's folder, and return where it is."""
     is_late_fitted = bool(report.weight_intervals or report.sweep)
-    chosen = choose_heads(report.metrics, list(report.encoders), is_late_fitted=is_late_fitted)
+    choice = choose_heads(report.metrics, list(report.encoders), is_late_fitted=is_late_fitted)
     targets = roster.problem.labels.targets[roster.split.test]
-    confusions = count_confusions(targets, findings.answers[chosen.best].classes, roster.problem.labels.classes)
+    confusions = count_confusions(targets, findings.answers[choice.best].classes, roster.problem.labels.classes)
     page = render_page(
         TEMPLATE,
         report=report,
@@ -69,11 +69,11 @@ def write_report(
         rows=_rows(report),
         apart=_n_rows_apart(report.metrics.values()),
         altered=_altered(findings.n_altered, report.n_rows["test"]),
-        best=chosen.best,
-        best_single=chosen.single,
-        best_fusion=chosen.fusion,
-        choice=chosen.sentence,
-        headline=_headline(report, chosen),
+        best=choice.best,
+        best_single=choice.single,
+        best_fusion=choice.fusion,
+        choice=choice.sentence,
+        headline=_headline(report, choice),
         sections=_sections(report),
         late_weights=weights_in_words(report.weights, report.weight_intervals),
         metrics={name: metric for name, metric in METRICS.items() if name not in JUDGED},
@@ -88,13 +88,13 @@ def write_report(
         overfit_rule=OVERFIT_RULE,
         confusions=confusions,
         shade=_shade_function(confusions),
-        compared=[chosen.single, *([chosen.fusion] if chosen.fusion else [])],
-        class_rows=_class_rows(report, chosen),
+        compared=[choice.single, *([choice.fusion] if choice.fusion else [])],
+        class_rows=_class_rows(report, choice),
         sweep=_sweep(roster, findings, averaging),
         gallery=show_products(
             roster.problem,
             {name: findings.answers[name] for name in _unguarded(findings.answers)},
-            best=chosen.best,
+            best=choice.best,
             cache_path=Path(config["cache"]),
             columns=columns,
             image_root=settings.image_root,
@@ -106,12 +106,12 @@ def write_report(
     return write_page(report.run_path, page)
 
 
-def _headline(report: RunReport, chosen: Choice) -> dict[str, Any]:
+def _headline(report: RunReport, choice: Choice) -> dict[str, Any]:
     """Return the verdict on the best fusion; where there is none, the scores of the best single head."""
     for verdict in report.verdicts:
-        if verdict.fusion == chosen.fusion:
+        if verdict.fusion == choice.fusion:
             return {"words": f"{verdict.words}.", "numbers": _spaced(verdict), "warnings": verdict.warnings}
-    scored = report.metrics[chosen.single]
+    scored = report.metrics[choice.single]
     accuracy, macro_f1 = (
         f"{100 * scored[score]:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
         for score in ("accuracy", "macro_f1")
@@ -119,7 +119,7 @@ def _headline(report: RunReport, chosen: Choice) -> dict[str, Any]:
     )
     reason = "There is no second modality" if len(report.encoders) == 1 else "No fusion was trained"
     return {
-        "words": f"{chosen.single} alone has {100 * scored['accuracy']:.1f} % of the test rows right.",
+        "words": f"{choice.single} alone has {100 * scored['accuracy']:.1f} % of the test rows right.",
         "numbers": f"Accuracy {accuracy}, macro-F1 {macro_f1}. {reason}: there is no verdict on one.",
         "warnings": [],
     }
@@ -210,9 +210,9 @@ def _shade_function(confusions: Confusions) -> Any:
     )
 
 
-def _class_rows(report: RunReport, chosen: Choice) -> list[tuple[str, int, list[dict]]]:
+def _class_rows(report: RunReport, choice: Choice) -> list[tuple[str, int, list[dict]]]:
     """Return each class's test rows and the scores of the best single head and the best fusion on it."""
-    tables = [report.metrics[name]["classes"] for name in (chosen.single, chosen.fusion) if name]
+    tables = [report.metrics[name]["classes"] for name in (choice.single, choice.fusion) if name]
     names = list(tables[0])
     if len(names) > MOST_CLASS_ROWS:
         names = sorted(names, key=lambda name: -tables[0][name]["support"])[:MOST_CLASS_ROWS]

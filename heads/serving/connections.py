@@ -76,15 +76,15 @@ def tell_of_shortages() -> None:
 
     asyncio by default logs a traceback for each of thousands of tries a second.
     """
-    told_s = float("-inf")
+    warned_s = float("-inf")
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        nonlocal told_s
+        nonlocal warned_s
         error = context.get("exception")
         if not isinstance(error, OSError) or error.errno not in SHORTAGES:
             loop.default_exception_handler(context)
-        elif loop.time() - told_s >= TOLD_EVERY_S:
-            told_s = loop.time()
+        elif loop.time() - warned_s >= TOLD_EVERY_S:
+            warned_s = loop.time()
             log.warning("New connections wait: %s. Permit the server more (ulimit -n), or free some.", error.strerror)
 
     asyncio.get_running_loop().set_exception_handler(handle)

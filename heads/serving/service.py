@@ -150,7 +150,7 @@ class Service:
         futures: dict[int, asyncio.Future[Outcome]] = {}
         try:
             for name, lane in self._lanes.items():
-                numbers = [n for n, chosen in enumerate(lanes) if chosen == name]
+                numbers = [n for n, question_lane in enumerate(lanes) if question_lane == name]
                 submitted = lane.submit([questions[n] for n in numbers], deadline=deadline)
                 futures |= dict(zip(numbers, submitted, strict=True))
         except FullError as error:

@@ -87,12 +87,12 @@ def track(names: Sequence[str], run: TrackedRun, *, report: Any) -> None:
         try:
             module, function = TRACKERS[name]
             tracker: Tracker = getattr(import_module(module), function)
-            where = tracker(run, report.run_path)
+            location = tracker(run, report.run_path)
         except Exception as error:  # noqa: BLE001 - another project's client may raise anything
             reason = " ".join(str(error).split())[:MOST_CHARACTERS]
             failures.append(f"{name} failed ({type(error).__name__}: {reason})")
         else:
-            log.info("%s: %s", name, where)
+            log.info("%s: %s", name, location)
     if failures:
         raise TrackError(
             f"Expected --track to reach its trackers, but {', and '.join(failures)}. Nothing is lost: the run is "

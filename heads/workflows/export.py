@@ -99,7 +99,7 @@ def export_head(
         for kind, code in codes.items():
             path = Path(aside) / FORMATS[kind].file_name
             log.info("Writing and checking %s.", path.name)
-            code.write(program, path, _about(trained))
+            code.write(program, path, _file_facts(trained))
             agreements[kind] = check_answers(code.load_answer(path), probes)
         if rows is not None:
             int8 = _make_int8(Path(aside), graph, trained, rows, encoders, max_loss=settings.max_loss)
@@ -185,7 +185,7 @@ def _make_int8(
     return report
 
 
-def _about(head: TrainedHead) -> dict[str, str]:
+def _file_facts(head: TrainedHead) -> dict[str, str]:
     """Return the facts that a file tells of itself, {name: text}, for those who have nothing but the file."""
     return {
         "head": head.name,

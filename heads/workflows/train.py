@@ -87,7 +87,7 @@ def train(
             "settings": asdict(settings),
             **({"sizes": {size: _changed_settings(sized, settings) for size, sized in sizes.items()}} if sizes else {}),
             "late_weights": dict(mixture.weights if mixture else experiment.weighting.given),
-            **_about(roster, experiment),
+            **_origin(roster, experiment),
         }
         run_path = write_run(
             Path(runs_path),
@@ -163,7 +163,7 @@ def _changed_settings(sized: TrainSettings, settings: TrainSettings) -> dict:
     return {name: value for name, value in asdict(sized).items() if value != getattr(settings, name)}
 
 
-def _about(roster: Roster, experiment: Experiment) -> dict:
+def _origin(roster: Roster, experiment: Experiment) -> dict:
     """Return what a run was trained from and on, for its config.json."""
     problem = roster.problem
     return {
