@@ -510,9 +510,9 @@ def test_a_head_that_is_fitted_in_another_way_than_once_has_another_key_and_so_h
     encoders = {"image": "first", "text": "first"}
 
     def keys():
-        found = JobKeys(experiment_of(problem), trained_on={})
+        job_keys = JobKeys(experiment_of(problem), trained_on={})
         return {
-            (name, beside): found.of(FoldJob(Configuration.of(name, encoders, FitSettings(), beside=beside), 0, 0))
+            (name, beside): job_keys.of(FoldJob(Configuration.of(name, encoders, FitSettings(), beside=beside), 0, 0))
             for name in ("early", "stack", "ensemble")
             for beside in (("early",), ("early", "stack"))
         }

@@ -83,22 +83,22 @@ def test_nearest_are_those_of_all_cosines_without_copies(monkeypatch):
     vectors = Vectors(
         encoders={}, specs={}, inputs={"text": torch.tensor(matrix)}, present={"text": torch.arange(11) != 4}
     )
-    found = find_nearest(vectors, "text", usable=usable, targets=targets, groups=groups, k=4)
+    nearest = find_nearest(vectors, "text", usable=usable, targets=targets, groups=groups, k=4)
     rows = np.flatnonzero(usable & (np.arange(11) != 4))
     centred = matrix[rows] - matrix[rows].mean(0)
     centred /= np.linalg.norm(centred, axis=1, keepdims=True)
     cosines = np.full((11, 11), -9.0)
     cosines[np.ix_(rows, rows)] = centred @ centred.T
     copies, alike = groups[:, None] == groups, targets[:, None] == targets
-    assert found.is_compared.tolist() == np.isin(np.arange(11), rows).tolist()
+    assert nearest.is_compared.tolist() == np.isin(np.arange(11), rows).tolist()
     for row in rows.tolist():
         expected = np.argsort(-np.where(copies[row], -9, cosines[row]))[:4]
-        assert found.rows[row].tolist() == expected.tolist()
-        assert found.cosines[row] == pytest.approx(cosines[row, expected], abs=1e-6)
+        assert nearest.rows[row].tolist() == expected.tolist()
+        assert nearest.cosines[row] == pytest.approx(cosines[row, expected], abs=1e-6)
         assert (
-            found.other_label_rows[row] == np.where(alike[row], -9, cosines[row]).argmax()
+            nearest.other_label_rows[row] == np.where(alike[row], -9, cosines[row]).argmax()
         )  # a copy of another label, too
-    assert (found.rows[[4, 9]] == -1).all()
+    assert (nearest.rows[[4, 9]] == -1).all()
 
 
 def test_progress_is_told_now_and_then_with_the_time_left(capsys):
@@ -113,7 +113,7 @@ def test_progress_is_told_now_and_then_with_the_time_left(capsys):
 
 
 def test_votes_and_voices_count_the_label_among_the_nearest():
-    found = Nearest(
+    nearest = Nearest(
         is_compared=np.ones(1, dtype=bool),
         rows=np.array([[1, 2, -1]]),
         cosines=np.array([[1.0, 1 - 0.07, -2]], np.float32),
@@ -121,15 +121,15 @@ def test_votes_and_voices_count_the_label_among_the_nearest():
         other_label_cosines=np.array([0.9]),
     )
     targets = np.array([5, 5, 6])
-    assert found.votes(targets, np.array([5])).tolist() == [1]
-    assert found.vote_shares(targets, np.array([5])).tolist() == pytest.approx([1 / (1 + np.exp(-1))])
+    assert nearest.votes(targets, np.array([5])).tolist() == [1]
+    assert nearest.vote_shares(targets, np.array([5])).tolist() == pytest.approx([1 / (1 + np.exp(-1))])
 
 
 def test_row_is_an_issue_where_another_class_alone_reaches_its_threshold():
     evidence = evidence_of([0, 0, 1, 1])
-    said = evidence.out_of_fold
-    said.confident_classes[:] = [0, 1, -1, 0]
-    said.is_tested[3] = False
+    out_of_fold = evidence.out_of_fold
+    out_of_fold.confident_classes[:] = [0, 1, -1, 0]
+    out_of_fold.is_tested[3] = False
     assert is_label_issue(evidence).tolist() == [False, True, False, False]
 
 
@@ -138,8 +138,8 @@ def test_doubted_labels_come_first_and_the_others_not_at_all():
     targets = [1, 0, 0, 0, 0, 1, 1, 1]
     vectors = np.array([[1, 0], [1, 0.1], [1, 0.2], [1, 0.3], [1, 0.15], [0, 1], [0.1, 1], [0.2, 1]])
     evidence = evidence_of(targets, vectors={"text": vectors})
-    said = evidence.out_of_fold
-    said.given_probabilities[[0, 3]], said.alternative_probabilities[[0, 3]] = 0.1, 0.8
+    out_of_fold = evidence.out_of_fold
+    out_of_fold.given_probabilities[[0, 3]], out_of_fold.alternative_probabilities[[0, 3]] = 0.1, 0.8
     assert rank_labels(evidence).tolist() == [0, 3]
 
 
@@ -295,9 +295,9 @@ def shop(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def audited(shop):
-    done = invoke(audit, shop / "c.h5", "--runs", shop / "runs", "--folds", 2, "--precision", "fp32", "--most", 6)
-    assert done.exit_code == 0, done.stderr
-    return done, shop / "runs" / "label-audit-001"
+    result = invoke(audit, shop / "c.h5", "--runs", shop / "runs", "--folds", 2, "--precision", "fp32", "--most", 6)
+    assert result.exit_code == 0, result.stderr
+    return result, shop / "runs" / "label-audit-001"
 
 
 def lines_of(run):
@@ -337,10 +337,10 @@ def test_findings_hold_the_labels_that_were_corrected_before(audited, shop, tmp_
     """Whoever edits the last file gives back all corrections, not those of the last round alone."""
     (tmp_path / "first.csv").write_text("product,label\n00010,class 0\n00021,class 0\n")
     options = ["--folds", 2, "--precision", "fp32", "--most", 6, "--no-report"]
-    done = invoke(
+    result = invoke(
         audit, shop / "c.h5", "--runs", tmp_path, "--corrections", tmp_path / "first.csv", "--name", "second", *options
     )
-    assert done.exit_code == 0, done.stderr
+    assert result.exit_code == 0, result.stderr
     assert read_corrections(tmp_path / "second/findings.csv").labels == {"00010": "class 0", "00021": "class 0"}
     assert [line["finding"] for line in lines_of(tmp_path / "second")[-2:]] == ["corrected", "corrected"]
 
@@ -369,16 +369,16 @@ def test_folder_says_how_it_came_about_and_a_second_audit_leaves_it(audited, sho
 
 @pytest.mark.slow
 def test_catalogue_of_one_modality_is_audited_and_told_as_json(shop):
-    done = invoke(
+    result = invoke(
         audit, shop / "c.h5", "--modalities", "text", "--runs", shop / "text", "--folds", 2, "--json", "--most", 4
     )
-    assert done.exit_code == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert {one["product"] for one in found["findings"] if one["kind"] == "label"} == {
+    assert result.exit_code == 0, result.stderr
+    output = json.loads(result.stdout)
+    assert {one["product"] for one in output["findings"] if one["kind"] == "label"} == {
         "00010",
         "00021",
         "00032",
         "00043",
     }
-    assert list(found["encoders"]) == ["text"]
-    assert found["counts"]["disagreement"] == 0
+    assert list(output["encoders"]) == ["text"]
+    assert output["counts"]["disagreement"] == 0
