@@ -243,7 +243,7 @@ def test_a_job_is_still_known_by_its_settings_as_they_were_told(run, fitted, mon
     """So that nothing is forgotten of what was trained before those that train the same had one key."""
     settings = replace(QUICK, grid={**QUICK.grid, "patience": (9,)})
     with monkeypatch.context() as before:
-        before.setattr(JobKeys, "of", JobKeys.as_told)
+        before.setattr(JobKeys, "of", JobKeys.legacy_of)
         first = run(settings)
     fitted.clear()
     again = run(settings)
@@ -510,9 +510,9 @@ def test_a_head_that_is_fitted_in_another_way_than_once_has_another_key_and_so_h
     encoders = {"image": "first", "text": "first"}
 
     def keys():
-        found = JobKeys(experiment_of(problem), trained_on={})
+        job_keys = JobKeys(experiment_of(problem), trained_on={})
         return {
-            (name, beside): found.of(FoldJob(Configuration.of(name, encoders, FitSettings(), beside=beside), 0, 0))
+            (name, beside): job_keys.of(FoldJob(Configuration.of(name, encoders, FitSettings(), beside=beside), 0, 0))
             for name in ("early", "stack", "ensemble")
             for beside in (("early",), ("early", "stack"))
         }

@@ -6,7 +6,7 @@ from support import DIRECT, FUSIONS
 from heads.ablation.ablation_settings import AblationSettings, parse_seeds
 from heads.ablation.grid import parse_axis, span
 from heads.ablation.grid_file import read_grid_file
-from heads.ablation.job_keys import _keyed, _without_later
+from heads.ablation.job_keys import _settings_in_key, _without_later
 from heads.ablation.naming import Naming
 from heads.errors import SettingError
 from heads.experiment.configuration import AXES, Configuration, FoldJob, configurations_of, used_settings
@@ -41,8 +41,8 @@ def test_a_list_names_values(name, text, values):
     ],
 )
 def test_a_range_is_searched_as_suits_its_setting(name, text, kind, low, high):
-    found = parse_axis(name, text)
-    assert (found.kind, found.low, found.high) == (kind, low, high)
+    axis = parse_axis(name, text)
+    assert (axis.kind, axis.low, axis.high) == (kind, low, high)
 
 
 @pytest.mark.parametrize(
@@ -68,15 +68,15 @@ def test_what_is_no_value_of_a_setting_is_a_named_error(name, text, words):
 
 
 def test_a_grid_is_every_combination():
-    found = span({"learning_rate": (0.1, 0.2), "hidden_dim": (4, 8)})
-    assert [(one.learning_rate, one.hidden_dim) for one in found] == [(0.1, 4), (0.1, 8), (0.2, 4), (0.2, 8)]
+    settings_list = span({"learning_rate": (0.1, 0.2), "hidden_dim": (4, 8)})
+    assert [(one.learning_rate, one.hidden_dim) for one in settings_list] == [(0.1, 4), (0.1, 8), (0.2, 4), (0.2, 8)]
     assert span({}) == [FitSettings()]
 
 
 def test_a_setting_that_a_head_does_not_use_makes_no_jobs():
     """The rank is lowrank's: 3 ranks are three configurations of it, and one of every other head."""
-    found = configurations_of(FUSIONS, [BOTH], span({"rank": (2, 4, 8)}))
-    counts = {name: sum(one.head == name for one in found) for name in ("image", "text", *FUSIONS)}
+    configurations = configurations_of(FUSIONS, [BOTH], span({"rank": (2, 4, 8)}))
+    counts = {name: sum(one.head == name for one in configurations) for name in ("image", "text", *FUSIONS)}
     assert counts == dict.fromkeys(counts, 1) | {"lowrank": 3}
 
 
@@ -106,8 +106,8 @@ EVERYTHING = {
 
 def test_a_head_that_is_fitted_at_once_uses_class_weights_at_most():
     grid = span({**EVERYTHING, "class_weights": ("equal", "balanced")})
-    found = configurations_of(DIRECT, [BOTH], grid)
-    counts = {name: sum(one.head == name for one in found) for name in DIRECT}
+    configurations = configurations_of(DIRECT, [BOTH], grid)
+    counts = {name: sum(one.head == name for one in configurations) for name in DIRECT}
     assert counts == {
         "majority": 1, "centroids": 1, "neighbours": 1, "logistic": 2, "stack": 2, "residual": 2,
         "sklearn-logistic": 2, "sklearn-svm": 2, "sklearn-forest": 2, "sklearn-boosting": 2,
@@ -118,14 +118,16 @@ def test_a_head_of_one_s_own_uses_neither_sizes_nor_dropout_of_the_built_in_ones
     used = used_settings("mine.py:Mine", 2)
     ignored = {"hidden_dim", "n_tokens", "n_attention_heads", "rank", "dropout", "absent"}
     assert set(used) == set(AXES) - ignored
-    found = configurations_of(("mine.py:Mine",), [BOTH], span({name: EVERYTHING[name] for name in ("rank", "dropout")}))
-    assert sum(one.head == "mine.py:Mine" for one in found) == 1
+    configurations = configurations_of(
+        ("mine.py:Mine",), [BOTH], span({name: EVERYTHING[name] for name in ("rank", "dropout")})
+    )
+    assert sum(one.head == "mine.py:Mine" for one in configurations) == 1
 
 
 def test_settings_at_their_defaults_make_the_keys_of_before_there_were_such():
     """Else all that is remembered would be trained again."""
     plain = FitSettings(schedule="none")
-    assert set(_keyed(FoldJob(Configuration.of("early", BOTH, plain), 0, 0))) == {
+    assert set(_settings_in_key(FoldJob(Configuration.of("early", BOTH, plain), 0, 0))) == {
         "seed", "hidden_dim", "n_tokens", "n_attention_heads", "rank", "dropout", "modality_dropout", "absent",
         "learning_rate", "weight_decay", "batch_size", "max_epochs", "patience", "keep", "class_weights",
         "logit_adjustment", "per_class",
@@ -137,7 +139,9 @@ def test_settings_at_their_defaults_make_the_keys_of_before_there_were_such():
         "name", "dims", "n_classes", "hidden_dim", "dropout", "n_tokens", "n_attention_heads", "rank", "n_stored",
         "plugin", "absent", "weights", "token_dims", "n_positions",
     }  # fmt: skip
-    assert _keyed(FoldJob(Configuration.of("early", BOTH, FitSettings(scaling="l2")), 0, 0))["scaling"] == "l2"
+    assert (
+        _settings_in_key(FoldJob(Configuration.of("early", BOTH, FitSettings(scaling="l2")), 0, 0))["scaling"] == "l2"
+    )
 
 
 def test_a_seed_matters_to_what_draws_numbers():
@@ -149,15 +153,15 @@ def test_a_seed_matters_to_what_draws_numbers():
 
 def test_a_modality_alone_is_not_multiplied_by_the_encoders_of_the_other():
     combinations = [{"image": image, "text": text} for image in ("a", "b") for text in ("c", "d", "e")]
-    found = configurations_of(("early",), combinations, [FitSettings()])
-    assert [one.head for one in found] == ["image"] * 2 + ["text"] * 3 + ["early"] * 6
+    configurations = configurations_of(("early",), combinations, [FitSettings()])
+    assert [one.head for one in configurations] == ["image"] * 2 + ["text"] * 3 + ["early"] * 6
 
 
 def test_late_fusion_averages_the_single_heads_of_its_own_settings():
     (own,) = span({"learning_rate": (0.1,), "absent": ("learned",), "rank": (3,)})
-    found = configurations_of(("late",), [BOTH], [own])
-    assert set(found[-1].members) == set(found[:2])
-    assert found[0].members == ()
+    configurations = configurations_of(("late",), [BOTH], [own])
+    assert set(configurations[-1].members) == set(configurations[:2])
+    assert configurations[0].members == ()
 
 
 def test_a_width_that_only_other_heads_can_have_is_no_error():
@@ -168,12 +172,14 @@ def test_a_width_that_only_other_heads_can_have_is_no_error():
 
 def test_names_say_what_varies_and_nothing_else():
     combinations = [{"image": image, "text": "t"} for image in ("a", "b")]
-    found = configurations_of(("early", "lowrank"), combinations, span({"learning_rate": (1e-3, 3e-3), "rank": (2, 4)}))
-    naming = Naming(found)
-    assert naming.name(found[0]) == "image (a lr 0.001)"
-    assert {naming.name(one) for one in found if one.head == "text"} == {"text (lr 0.001)", "text (lr 0.003)"}
-    assert "lowrank (image b rank 4 lr 0.003)" in {naming.name(one) for one in found}
-    assert Naming(found[:1]).name(found[0]) == "image"
+    configurations = configurations_of(
+        ("early", "lowrank"), combinations, span({"learning_rate": (1e-3, 3e-3), "rank": (2, 4)})
+    )
+    naming = Naming(configurations)
+    assert naming.name(configurations[0]) == "image (a lr 0.001)"
+    assert {naming.name(one) for one in configurations if one.head == "text"} == {"text (lr 0.001)", "text (lr 0.003)"}
+    assert "lowrank (image b rank 4 lr 0.003)" in {naming.name(one) for one in configurations}
+    assert Naming(configurations[:1]).name(configurations[0]) == "image"
 
 
 @pytest.mark.parametrize(("text", "seeds"), [("3", (0, 1, 2)), ("7,11", (7, 11)), ("7,", (7,)), ("1", (0,))])
@@ -227,8 +233,8 @@ OPTIONS = {"lr": "learning_rate", "learning-rate": "learning_rate", "fusion": "f
 )
 def test_a_file_says_what_the_command_line_would(tmp_path, name, content):
     (tmp_path / name).write_text(content)
-    found = read_grid_file(tmp_path / name, OPTIONS)
-    assert found == {"learning_rate": "1e-3,0.003", "fusion": "early, late", "n_folds": "3"}
+    values = read_grid_file(tmp_path / name, OPTIONS)
+    assert values == {"learning_rate": "1e-3,0.003", "fusion": "early, late", "n_folds": "3"}
 
 
 @pytest.mark.parametrize(

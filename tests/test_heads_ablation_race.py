@@ -12,7 +12,7 @@ import pytest
 from test_heads_ablation import shop
 
 from heads.ablation.ablation_settings import AblationSettings
-from heads.ablation.job_runner import Bench
+from heads.ablation.job_runner import JobRunner
 from heads.ablation.race import Race
 from heads.ablation.units import units_of
 from heads.errors import SettingError
@@ -24,7 +24,7 @@ from heads.metrics.scores import scores
 from heads.settings import FitSettings
 from heads.workflows.ablate import ablate
 
-FOLDS_AT_ONCE = Bench.folds_at_once
+FOLDS_AT_ONCE = JobRunner.folds_at_once
 RACE = AblationSettings(
     fusions=("early", "late"),
     grid={"hidden_dim": (16,), "max_epochs": (3,), "learning_rate": (1e-5, 3e-3, 1e-2), "schedule": ("none",)},
@@ -128,7 +128,7 @@ def test_a_race_needs_folds_and_a_grid(changes):
 @pytest.mark.parametrize(("fusions", "n_lines"), [(["early"], 0), (["early", "gated"], 1)])
 def test_it_is_not_said_that_heads_are_small_where_none_has_another_to_race_with(fusions, n_lines):
     trained, lines = [], []
-    bench = SimpleNamespace(
+    runner = SimpleNamespace(
         problem=SimpleNamespace(folds=[None] * 3, groups=None),
         folds_at_once=lambda *_, **__: 3,
         run=lambda _, folds: trained.append(list(folds)),
@@ -137,7 +137,7 @@ def test_it_is_not_said_that_heads_are_small_where_none_has_another_to_race_with
     )
     both = {"image": "a", "text": "b"}
     single = Configuration.of("image", {"image": "a"}, FitSettings())
-    Race(bench, [single, *(Configuration.of(name, both, FitSettings()) for name in fusions)], seed=0).run()
+    Race(runner, [single, *(Configuration.of(name, both, FitSettings()) for name in fusions)], seed=0).run()
     assert trained == [[0, 1, 2]]
     assert len(lines) == n_lines
 
@@ -190,7 +190,7 @@ def raced(tmp_path_factory):
     watcher = Lines()
     full = run(replace(RACE, race=False), with_report=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Bench, "folds_at_once", lambda *_, **__: 1)  # as of heads that are large
+        patch.setattr(JobRunner, "folds_at_once", lambda *_, **__: 1)  # as of heads that are large
         yield full, run(RACE, watcher=watcher), watcher.lines, run
 
 
@@ -212,7 +212,7 @@ def test_survivors_come_to_what_they_come_to_without_a_race(raced):
 def test_small_heads_are_trained_on_all_folds_at_once(raced, monkeypatch):
     """One fold after the other they would take longer than without a race."""
     full, *_, run = raced
-    monkeypatch.setattr(Bench, "folds_at_once", FOLDS_AT_ONCE)
+    monkeypatch.setattr(JobRunner, "folds_at_once", FOLDS_AT_ONCE)
     watcher = Lines()
     race = run(RACE, watcher=watcher, with_report=False)
     assert jobs_of(race) == jobs_of(full)

@@ -50,11 +50,11 @@ def evidence_of(targets, *, vectors=None, said=None, opinions=None, groups=None,
     )
     every = np.ones(n_rows, dtype=bool)
     sure = OutOfFold(
-        is_known=every,
-        of_given=np.full(n_rows, 0.9, np.float32),
-        others=(targets + 1) % n_classes,
-        of_others=np.full(n_rows, 0.05, np.float32),
-        confident=targets.copy(),
+        is_tested=every,
+        given_probabilities=np.full(n_rows, 0.9, np.float32),
+        alternatives=(targets + 1) % n_classes,
+        alternative_probabilities=np.full(n_rows, 0.05, np.float32),
+        confident_classes=targets.copy(),
         thresholds=np.full(n_classes, 0.9, np.float32),
         by_modality=opinions or {},
     )
@@ -83,20 +83,22 @@ def test_nearest_are_those_of_all_cosines_without_copies(monkeypatch):
     vectors = Vectors(
         encoders={}, specs={}, inputs={"text": torch.tensor(matrix)}, present={"text": torch.arange(11) != 4}
     )
-    found = find_nearest(vectors, "text", usable=usable, targets=targets, groups=groups, k=4)
+    nearest = find_nearest(vectors, "text", usable=usable, targets=targets, groups=groups, k=4)
     rows = np.flatnonzero(usable & (np.arange(11) != 4))
     centred = matrix[rows] - matrix[rows].mean(0)
     centred /= np.linalg.norm(centred, axis=1, keepdims=True)
     cosines = np.full((11, 11), -9.0)
     cosines[np.ix_(rows, rows)] = centred @ centred.T
     copies, alike = groups[:, None] == groups, targets[:, None] == targets
-    assert found.is_known.tolist() == np.isin(np.arange(11), rows).tolist()
+    assert nearest.is_compared.tolist() == np.isin(np.arange(11), rows).tolist()
     for row in rows.tolist():
         expected = np.argsort(-np.where(copies[row], -9, cosines[row]))[:4]
-        assert found.rows[row].tolist() == expected.tolist()
-        assert found.cosines[row] == pytest.approx(cosines[row, expected], abs=1e-6)
-        assert found.unlike[row] == np.where(alike[row], -9, cosines[row]).argmax()  # a copy of another label, too
-    assert (found.rows[[4, 9]] == -1).all()
+        assert nearest.rows[row].tolist() == expected.tolist()
+        assert nearest.cosines[row] == pytest.approx(cosines[row, expected], abs=1e-6)
+        assert (
+            nearest.other_label_rows[row] == np.where(alike[row], -9, cosines[row]).argmax()
+        )  # a copy of another label, too
+    assert (nearest.rows[[4, 9]] == -1).all()
 
 
 def test_progress_is_told_now_and_then_with_the_time_left(capsys):
@@ -111,23 +113,23 @@ def test_progress_is_told_now_and_then_with_the_time_left(capsys):
 
 
 def test_votes_and_voices_count_the_label_among_the_nearest():
-    found = Nearest(
-        is_known=np.ones(1, dtype=bool),
+    nearest = Nearest(
+        is_compared=np.ones(1, dtype=bool),
         rows=np.array([[1, 2, -1]]),
         cosines=np.array([[1.0, 1 - 0.07, -2]], np.float32),
-        unlike=np.array([2]),
-        unlike_cosines=np.array([0.9]),
+        other_label_rows=np.array([2]),
+        other_label_cosines=np.array([0.9]),
     )
     targets = np.array([5, 5, 6])
-    assert found.votes(targets, np.array([5])).tolist() == [1]
-    assert found.voices(targets, np.array([5])).tolist() == pytest.approx([1 / (1 + np.exp(-1))])
+    assert nearest.votes(targets, np.array([5])).tolist() == [1]
+    assert nearest.vote_shares(targets, np.array([5])).tolist() == pytest.approx([1 / (1 + np.exp(-1))])
 
 
 def test_row_is_an_issue_where_another_class_alone_reaches_its_threshold():
     evidence = evidence_of([0, 0, 1, 1])
-    said = evidence.out_of_fold
-    said.confident[:] = [0, 1, -1, 0]
-    said.is_known[3] = False
+    out_of_fold = evidence.out_of_fold
+    out_of_fold.confident_classes[:] = [0, 1, -1, 0]
+    out_of_fold.is_tested[3] = False
     assert is_label_issue(evidence).tolist() == [False, True, False, False]
 
 
@@ -136,8 +138,8 @@ def test_doubted_labels_come_first_and_the_others_not_at_all():
     targets = [1, 0, 0, 0, 0, 1, 1, 1]
     vectors = np.array([[1, 0], [1, 0.1], [1, 0.2], [1, 0.3], [1, 0.15], [0, 1], [0.1, 1], [0.2, 1]])
     evidence = evidence_of(targets, vectors={"text": vectors})
-    said = evidence.out_of_fold
-    said.of_given[[0, 3]], said.of_others[[0, 3]] = 0.1, 0.8
+    out_of_fold = evidence.out_of_fold
+    out_of_fold.given_probabilities[[0, 3]], out_of_fold.alternative_probabilities[[0, 3]] = 0.1, 0.8
     assert rank_labels(evidence).tolist() == [0, 3]
 
 
@@ -145,8 +147,8 @@ def test_rows_of_one_vector_and_two_labels_are_one_finding_of_the_less_probable_
     vectors = np.random.default_rng(0).standard_normal((8, 6))
     vectors[[4, 5]] = vectors[2]
     evidence = evidence_of([0, 1] * 4, vectors={"image": vectors, "text": vectors}, groups=[0, 1, 2, 3, 4, 2, 6, 7])
-    evidence.out_of_fold.of_given[5] = 0.2
-    (finding,), count = find_near_copies(evidence, most=9)
+    evidence.out_of_fold.given_probabilities[5] = 0.2
+    (finding,), count = find_near_copies(evidence, most_findings=9)
     assert count == 1
     assert (finding.row, finding.others, finding.given, finding.suggested) == (5, [2, 4], "class 1", "class 0")
     assert finding.score == pytest.approx(1)
@@ -154,7 +156,7 @@ def test_rows_of_one_vector_and_two_labels_are_one_finding_of_the_less_probable_
 
 def test_catalogue_without_near_copies_has_none():
     evidence = evidence_of([0, 1, 0, 1], vectors={"text": np.eye(4)})
-    assert find_near_copies(evidence, most=9) == ([], 0)
+    assert find_near_copies(evidence, most_findings=9) == ([], 0)
 
 
 def test_modalities_that_are_both_sure_of_different_classes_disagree():
@@ -162,7 +164,7 @@ def test_modalities_that_are_both_sure_of_different_classes_disagree():
     image = Opinions(np.array([0, 1, 1, 0]), sure, np.array([0.9, 0.8, 0.1, 0.3], np.float32))
     text = Opinions(np.array([0, 1, 0, 1]), sure, np.array([0.9, 0.8, 0.9, 0.6], np.float32))
     evidence = evidence_of([0, 1, 0, 0], opinions={"image": image, "text": text})
-    (finding,), count = find_disagreements(evidence, most=9)
+    (finding,), count = find_disagreements(evidence, most_findings=9)
     assert (finding.row, finding.given, finding.suggested, count) == (2, "class 0", "", 1)
     said = "the image says class 1 (0.90), the text says class 0 (0.90)"
     assert finding.words == f"{said}; the label agrees with the text: look at the image."
@@ -172,10 +174,10 @@ def test_disagreement_shows_the_nearest_of_each_modality():
     targets = [0, 1, 0, 1, 0, 1]
     classes = np.array(targets)
     image = Opinions(classes, np.full(6, 0.9, np.float32), np.full(6, 0.9, np.float32))
-    text = Opinions(np.array([1, *targets[1:]]), image.confidences, image.of_given)
+    text = Opinions(np.array([1, *targets[1:]]), image.confidences, image.given_probabilities)
     vectors = {name: class_vectors(classes, 3, seed=seed) for seed, name in enumerate(("image", "text"))}
     evidence = evidence_of(targets, vectors=vectors, opinions={"image": image, "text": text})
-    (finding,), _ = find_disagreements(evidence, most=9)
+    (finding,), _ = find_disagreements(evidence, most_findings=9)
     assert {name: votes.nearest for name, votes in finding.votes.items()} == {
         name: evidence.nearest[name].rows[0].tolist() for name in ("image", "text")
     }
@@ -187,7 +189,7 @@ def test_row_far_from_all_others_of_its_class_is_an_outlier():
     generator = np.random.default_rng(0)
     vectors = np.concatenate([[[-9.0, 0, 0]], [[9, 9, 0]] + 0.1 * generator.standard_normal((20, 3))])
     evidence = evidence_of([0] * 21, vectors={"text": vectors})
-    findings, count = find_outliers(evidence, most=9)
+    findings, count = find_outliers(evidence, most_findings=9)
     assert findings[0].row == 0
     assert count == len(findings)
 
@@ -197,11 +199,11 @@ def far_from_nearest(targets, distances, groups=None):
     evidence = evidence_of(targets, groups=groups)
     n_rows = len(targets)
     nearest = Nearest(
-        is_known=np.ones(n_rows, dtype=bool),
+        is_compared=np.ones(n_rows, dtype=bool),
         rows=(np.arange(n_rows)[:, None] + 1) % n_rows,
         cosines=1 - np.array(distances, np.float32)[:, None],
-        unlike=np.full(n_rows, -1),
-        unlike_cosines=np.zeros(n_rows, np.float32),
+        other_label_rows=np.full(n_rows, -1),
+        other_label_cosines=np.zeros(n_rows, np.float32),
     )
     return replace(evidence, nearest={"image": nearest})
 
@@ -212,10 +214,10 @@ def test_small_classes_have_no_outliers_by_chance_and_planted_ones_are_told():
     sizes = generator.integers(6, 20, size=300)
     targets = np.repeat(np.arange(300), sizes)
     distances = generator.normal(0.5, 0.03, size=len(targets))
-    assert find_outliers(far_from_nearest(targets, distances), most=9) == ([], 0)
+    assert find_outliers(far_from_nearest(targets, distances), most_findings=9) == ([], 0)
     planted = np.cumsum(sizes)[:3] - 1
     distances[planted] = 0.5 + 12 * 0.03
-    findings, count = find_outliers(far_from_nearest(targets, distances), most=9)
+    findings, count = find_outliers(far_from_nearest(targets, distances), most_findings=9)
     assert count == 3
     assert {one.row for one in findings} == set(planted.tolist())
 
@@ -225,12 +227,12 @@ def test_class_of_copies_has_no_outliers_beside_them():
     distances = [0.5] * 20 + np.random.default_rng(0).normal(0.6, 0.05, size=10).tolist()
     many = np.random.default_rng(1).normal(0.5, 0.05, size=60).tolist()
     evidence = far_from_nearest([0] * 30 + [1] * 60, distances + many, groups=[0] * 20 + list(range(1, 71)))
-    assert find_outliers(evidence, most=9) == ([], 0)
+    assert find_outliers(evidence, most_findings=9) == ([], 0)
 
 
 def test_of_a_class_of_five_no_outliers_are_claimed_and_a_note_says_so():
     evidence = far_from_nearest([0] * 5 + [1] * 20, [0.1] * 4 + [0.9] + [0.5, 0.6] * 10)
-    assert find_outliers(evidence, most=9) == ([], 0)
+    assert find_outliers(evidence, most_findings=9) == ([], 0)
     (note,) = too_small_notes(evidence)
     assert note == "Outliers are not looked for in 1 class of fewer than 6 different products: class 0."
 
@@ -248,9 +250,9 @@ def test_too_small_is_said_of_the_modality_of_which_a_class_has_too_few():
 def test_classes_taken_for_each_other_both_ways_want_merging():
     targets = [0] * 10 + [1] * 10 + [2] * 10
     evidence = evidence_of(targets)
-    said = evidence.out_of_fold.confident
+    said = evidence.out_of_fold.confident_classes
     said[:3], said[10:14], said[20:29] = 1, 0, 0  # class 2 goes one way alone
-    (finding,), count = find_class_pairs(evidence, most=9)
+    (finding,), count = find_class_pairs(evidence, most_findings=9)
     assert (finding.given, finding.suggested, count) == ("class 0", "class 1", 1)
     assert finding.score == pytest.approx(0.3)
     assert finding.others == [0, 1, 2, 10, 11, 12]
@@ -261,7 +263,7 @@ def test_class_of_two_clusters_wants_splitting_and_one_cluster_does_not():
     vectors = generator.standard_normal((240, 8))
     vectors[:60, 0] += 12  # half of class 0
     evidence = evidence_of([0] * 120 + [1] * 120, vectors={"image": vectors})
-    (finding,), _ = find_class_halves(evidence, most=9)
+    (finding,), _ = find_class_halves(evidence, most_findings=9)
     assert finding.given == "class 0"
     assert {row < 60 for row in finding.others[:3]} != {row < 60 for row in finding.others[3:]}
 
@@ -269,7 +271,7 @@ def test_class_of_two_clusters_wants_splitting_and_one_cluster_does_not():
 def test_class_of_one_vector_is_not_split_and_warns_nobody():
     vectors = {"image": np.tile(np.float32([1.0, -2.0, 0.5]), (80, 1))}
     evidence = evidence_of(np.zeros(80, dtype=np.int64), vectors=vectors)
-    assert find_class_halves(evidence, most=9) == ([], 0)
+    assert find_class_halves(evidence, most_findings=9) == ([], 0)
 
 
 def test_distance_of_two_samples_is_in_their_deviations():
@@ -293,9 +295,9 @@ def shop(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def audited(shop):
-    done = invoke(audit, shop / "c.h5", "--runs", shop / "runs", "--folds", 2, "--precision", "fp32", "--most", 6)
-    assert done.exit_code == 0, done.stderr
-    return done, shop / "runs" / "label-audit-001"
+    result = invoke(audit, shop / "c.h5", "--runs", shop / "runs", "--folds", 2, "--precision", "fp32", "--most", 6)
+    assert result.exit_code == 0, result.stderr
+    return result, shop / "runs" / "label-audit-001"
 
 
 def lines_of(run):
@@ -335,10 +337,10 @@ def test_findings_hold_the_labels_that_were_corrected_before(audited, shop, tmp_
     """Whoever edits the last file gives back all corrections, not those of the last round alone."""
     (tmp_path / "first.csv").write_text("product,label\n00010,class 0\n00021,class 0\n")
     options = ["--folds", 2, "--precision", "fp32", "--most", 6, "--no-report"]
-    done = invoke(
+    result = invoke(
         audit, shop / "c.h5", "--runs", tmp_path, "--corrections", tmp_path / "first.csv", "--name", "second", *options
     )
-    assert done.exit_code == 0, done.stderr
+    assert result.exit_code == 0, result.stderr
     assert read_corrections(tmp_path / "second/findings.csv").labels == {"00010": "class 0", "00021": "class 0"}
     assert [line["finding"] for line in lines_of(tmp_path / "second")[-2:]] == ["corrected", "corrected"]
 
@@ -367,16 +369,16 @@ def test_folder_says_how_it_came_about_and_a_second_audit_leaves_it(audited, sho
 
 @pytest.mark.slow
 def test_catalogue_of_one_modality_is_audited_and_told_as_json(shop):
-    done = invoke(
+    result = invoke(
         audit, shop / "c.h5", "--modalities", "text", "--runs", shop / "text", "--folds", 2, "--json", "--most", 4
     )
-    assert done.exit_code == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert {one["product"] for one in found["findings"] if one["kind"] == "label"} == {
+    assert result.exit_code == 0, result.stderr
+    output = json.loads(result.stdout)
+    assert {one["product"] for one in output["findings"] if one["kind"] == "label"} == {
         "00010",
         "00021",
         "00032",
         "00043",
     }
-    assert list(found["encoders"]) == ["text"]
-    assert found["counts"]["disagreement"] == 0
+    assert list(output["encoders"]) == ["text"]
+    assert output["counts"]["disagreement"] == 0

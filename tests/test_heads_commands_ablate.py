@@ -87,12 +87,12 @@ def test_lists_span_a_grid(heads_ablate, tmp_path):
 
 
 def test_json_is_one_object(heads_ablate):
-    found = json.loads(heads_ablate("--json").stdout)
-    assert found["n_jobs"] == found["n_trained"] == 6
-    assert [row["place"] for row in found["ranking"]] == [1, 2, 3]
-    assert found["best_fusion"] == "early"
-    assert found["verdict"]["sentence"]
-    assert found["encoders"] == {"image": ["synthetic"], "text": ["synthetic"]}
+    output = json.loads(heads_ablate("--json").stdout)
+    assert output["n_jobs"] == output["n_trained"] == 6
+    assert [row["place"] for row in output["ranking"]] == [1, 2, 3]
+    assert output["best_fusion"] == "early"
+    assert output["verdict"]["sentence"]
+    assert output["encoders"] == {"image": ["synthetic"], "text": ["synthetic"]}
 
 
 def test_a_grid_file_says_what_the_line_would_and_the_line_wins(heads_ablate, tmp_path):

@@ -92,25 +92,25 @@ def test_a_column_that_tells_nothing_is_worth_nothing_though_rows_lack_its_modal
 
 
 def test_a_modality_is_worth_what_the_score_loses_when_its_vectors_are_shuffled(late):
-    found = modality_importance(late, X, CODES, n_repeats=4, random_state=0)
-    assert found.modalities == ["text", "image"]
-    assert found.importances.shape == (2, 4)
-    np.testing.assert_allclose(found.importances_mean, found.importances.mean(1))
-    np.testing.assert_allclose(found.importances_std, found.importances.std(1))
+    importance = modality_importance(late, X, CODES, n_repeats=4, random_state=0)
+    assert importance.modalities == ["text", "image"]
+    assert importance.importances.shape == (2, 4)
+    np.testing.assert_allclose(importance.importances_mean, importance.importances.mean(1))
+    np.testing.assert_allclose(importance.importances_std, importance.importances.std(1))
     generator = np.random.RandomState(0)
     has_text = np.flatnonzero(~np.isnan(X[:, 0]))
     by_hand = X.copy()
     by_hand[has_text, TEXT] = X[generator.permutation(has_text), TEXT]
-    assert found.importances[0, 0] == pytest.approx(late.score(X, CODES) - late.score(by_hand, CODES))
-    assert found.importances_mean[0] > found.importances_mean[1] > 0.02  # half of the rows have no image
+    assert importance.importances[0, 0] == pytest.approx(late.score(X, CODES) - late.score(by_hand, CODES))
+    assert importance.importances_mean[0] > importance.importances_mean[1] > 0.02  # half of the rows have no image
 
 
 def test_a_modality_that_tells_only_by_being_there_is_worth_nothing(late):
     """Its vectors are the same in all rows that have it, so that no shuffle among these changes anything."""
     matrix = X.copy()
     matrix[::2, IMAGE] = 1.0
-    found = modality_importance(late, matrix, CODES, random_state=0)
-    assert found.importances[1].tolist() == [0] * 5
+    importance = modality_importance(late, matrix, CODES, random_state=0)
+    assert importance.importances[1].tolist() == [0] * 5
 
 
 def test_the_form_of_x_does_not_matter(late):
@@ -118,8 +118,8 @@ def test_the_form_of_x_does_not_matter(late):
     by_modality = {"text": X[:, TEXT], "image": X[:, IMAGE]}
     frame = pd.DataFrame(X)
     for given in (by_modality, frame, X.tolist()):
-        found = modality_importance(late, given, CODES, n_repeats=2, random_state=0)
-        assert np.array_equal(found.importances, expected.importances)
+        importance = modality_importance(late, given, CODES, n_repeats=2, random_state=0)
+        assert np.array_equal(importance.importances, expected.importances)
     pd.testing.assert_frame_equal(frame, pd.DataFrame(X))  # what was given is as it was
 
 
@@ -127,10 +127,10 @@ def test_a_pipeline_is_told_its_modalities_and_any_score_is_taken():
     pipeline = make_pipeline(StandardScaler(), classifier("logistic")).fit(X, CODES)
     scoring = make_scorer(recall_score, average="macro")
     weights = np.where(CODES, 1.0, 2.0)
-    found = modality_importance(
+    importance = modality_importance(
         pipeline, X, CODES, modalities=DIMS, scoring=scoring, sample_weight=weights, random_state=0
     )
-    assert found.importances_mean[0] > 0.1
+    assert importance.importances_mean[0] > 0.1
     with pytest.raises(SettingError, match="how many columns each modality has"):
         modality_importance(pipeline, X, CODES)
     with pytest.raises(HeadError, match="the 9 columns of its modalities, got 8"):

@@ -27,7 +27,7 @@ from heads.export.check import check_answers
 from heads.export.formats import FORMATS, Format
 from heads.export.graph import HeadGraph, trace
 from heads.export.networks import network_of
-from heads.export.probe_rows import BATCHES, drawn_rows, golden_rows, subsets
+from heads.export.probe_rows import BATCHES, drawn_rows, golden_rows, subset_rows
 from heads.modules.parts.layers import Linear
 from heads.modules.parts.token_layers import MultiHeadAttention
 from heads.modules.registry import build
@@ -165,7 +165,7 @@ def test_every_kind_of_head_answers_in_onnx_as_in_pytorch(trained, tmp_path):
     program = trace(Together(several))
     code = FORMATS["onnx"].code()
     code.write(program, tmp_path / "heads.onnx", {})
-    answer = code.opened(tmp_path / "heads.onnx")
+    answer = code.load_answer(tmp_path / "heads.onnx")
     for place, (head, logs) in enumerate(zip(several, expected, strict=True)):
         assert logs.isfinite().all(), head.name
         one = dataclasses.replace(rows, expected=logs)
@@ -175,7 +175,7 @@ def test_every_kind_of_head_answers_in_onnx_as_in_pytorch(trained, tmp_path):
 
 
 def test_probe_has_every_subset_and_mixed_batches():
-    present, batches = subsets(["image", "text"])
+    present, batches = subset_rows(["image", "text"])
     rows = torch.stack([present["image"], present["text"]], dim=1)
     kinds = [{tuple(row) for row in rows[batch].tolist()} for batch in batches]
     assert {len(batch) for batch in batches} == {1, 2, 7}
@@ -282,9 +282,9 @@ def test_network_gives_the_vectors_of_its_encoder(tmp_path, kind):
 
 def test_command_exports_a_head_into_the_run(run_path, tmp_path):
     copied = shutil.copytree(run_path, tmp_path / "runs" / "copy")
-    done = invoke(export, copied, "--format", "pt2", "--head", "late+guard")
-    assert done.exit_code == 0, done.output
-    assert "model.pt2 answers 58 rows as PyTorch does" in done.stdout
+    result = invoke(export, copied, "--format", "pt2", "--head", "late+guard")
+    assert result.exit_code == 0, result.output
+    assert "model.pt2 answers 58 rows as PyTorch does" in result.stdout
     assert sorted(path.name for path in (copied / "export" / "late+guard").iterdir()) == ["README.md", "model.pt2"]
     assert sorted(path.name for path in (copied / "export").iterdir()) == ["late+guard"]
 
@@ -298,12 +298,12 @@ def fake_format(monkeypatch, change):
 
     class Code:
         @staticmethod
-        def write(program, path, about):
-            path.write_text(json.dumps(about))
+        def write(program, path, facts):
+            path.write_text(json.dumps(facts))
             kept["program"] = program.module()
 
         @staticmethod
-        def opened(path):
+        def load_answer(path):
             assert path.is_file()
             return lambda inputs: tuple(change(inputs, part) for part in kept["program"](inputs=dict(inputs)))
 
@@ -357,10 +357,10 @@ def test_head_that_depends_on_values_is_no_graph(trained):
 
 def test_packages_that_are_missing_are_named(run_path, monkeypatch, tmp_path):
     monkeypatch.setattr(formats.importlib.util, "find_spec", lambda _: None)
-    done = invoke(export, run_path, "-o", tmp_path / "out")
-    assert done.exit_code == 1
-    assert "pip install 'embed-once[export]'" in done.stderr
-    assert "onnx, onnxruntime, onnxscript" in done.stderr
+    result = invoke(export, run_path, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "pip install 'embed-once[export]'" in result.stderr
+    assert "onnx, onnxruntime, onnxscript" in result.stderr
 
 
 def test_cache_that_is_gone_is_named_before_anything_is_traced(run_path, tmp_path):
@@ -368,9 +368,9 @@ def test_cache_that_is_gone_is_named_before_anything_is_traced(run_path, tmp_pat
     config = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps(config | {"cache": "gone.h5"}))
     (copied / "manifest.json").unlink()
-    done = invoke(export, copied, "--int8", "--head", "text")
-    assert done.exit_code == 1
-    assert "gone.h5, to measure int8 on validation rows, but it is gone. Name the cache with --cache" in done.stderr
+    result = invoke(export, copied, "--int8", "--head", "text")
+    assert result.exit_code == 1
+    assert "gone.h5, to measure int8 on validation rows, but it is gone. Name the cache with --cache" in result.stderr
     assert not (copied / "export").exists()
 
 

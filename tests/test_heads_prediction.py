@@ -28,7 +28,7 @@ from heads import HeadError, Run, RunError, TrainSettings, train
 from heads.commands.export import export
 from heads.commands.predict import predict
 from heads.prediction.answers import Answers
-from heads.prediction.catalogue_cache import RawColumns, _made_as, _settings, usual_cache_path
+from heads.prediction.catalogue_cache import RawColumns, _content_settings, _extract_settings, usual_cache_path
 from heads.prediction.products import Product, picture_bytes
 
 pytestmark = pytest.mark.slow
@@ -413,7 +413,7 @@ def test_another_template_is_looked_for_where_that_of_the_training_leads_elsewhe
     source = write_catalogue(tmp_path / "shop", [{"id": f"{n}"} for n in range(5)], pictures)
     source = source.rename(source.with_name(table))
     with caplog.at_level("INFO", logger="embed_once"):
-        settings, absent = _settings(run, source, RawColumns())
+        settings, absent = _extract_settings(run, source, RawColumns())
     assert (settings.image_template, absent) == (tuple(templates) if is_same else (), frozenset())
     assert ("those that are there are taken" in caplog.text) == (not is_same)
 
@@ -421,9 +421,9 @@ def test_another_template_is_looked_for_where_that_of_the_training_leads_elsewhe
 def test_pictures_are_found_by_a_column_where_training_had_a_template(shop):
     """Which column or template names a file is nothing that is done to it; that it is the mean of several, is."""
     template = ContentSpec("image", {"columns": [], "templates": ["images/{id}.jpg"], "pictures": "mean"})
-    made = _made_as(template, RawColumns(image_column="picture"))
+    made = _content_settings(template, RawColumns(image_column="picture"))
     assert made == {"image_column": "picture", "pictures": "mean"}
-    assert _made_as(template, RawColumns()) == {"image_template": ("images/{id}.jpg",), "pictures": "mean"}
+    assert _content_settings(template, RawColumns()) == {"image_template": ("images/{id}.jpg",), "pictures": "mean"}
     column = ContentSpec("image", {"columns": ["picture"], "pictures": "mean"})
     assert column.renamed(template) == template
     assert ContentSpec("image", {"columns": ["picture"]}).renamed(template) != template
@@ -521,14 +521,14 @@ def test_modalities_disagree_where_two_answer_otherwise():
 def test_many_products_are_kept_no_longer_than_there_is_room(run, monkeypatch):
     monkeypatch.setattr("heads.prediction.products.MOST_KEPT", 3)
     run.predict_products([Product(text=f"red {n}") for n in range(9)])
-    assert len(run.products._kept) == 3
+    assert len(run.products._recent) == 3
 
 
 def test_what_is_kept_of_products_is_bounded_in_bytes(run, monkeypatch):
     monkeypatch.setattr("heads.prediction.products.MOST_KEPT_BYTES", 3 * 4 * run.products._dims["text"])
     run.predict_products([Product(text=f"red {n} shirt") for n in range(9)])
-    kept = [one[0].nbytes for one in run.products._kept.values()]
-    assert sum(kept) == run.products._n_kept_bytes == 3 * 4 * run.products._dims["text"]
+    kept = [one[0].nbytes for one in run.products._recent.values()]
+    assert sum(kept) == run.products._n_recent_bytes == 3 * 4 * run.products._dims["text"]
 
 
 def test_cache_says_how_its_encoders_are_built(shop):

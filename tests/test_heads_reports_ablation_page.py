@@ -226,10 +226,12 @@ def test_settings_are_shown_as_they_were_asked_for(page_of):
 @pytest.mark.parametrize("weights", [None, "auto"])
 def test_weights_that_the_ranking_s_own_rows_fitted_are_called_so(cache_path, tmp_path, weights):
     quick = ("--max-epochs", 1, "--hidden", 8, "--resamples", 100, "--folds", 1, "--fusion", "late", "--name", "a")
-    done = invoke(ablate_command, cache_path, *quick, *(["--weights", weights] if weights else []), "--runs", tmp_path)
+    result = invoke(
+        ablate_command, cache_path, *quick, *(["--weights", weights] if weights else []), "--runs", tmp_path
+    )
     sentence = "late's weights were fitted on the validation rows too."
     assert (sentence in words(tmp_path / "a" / "report.html")) == (weights == "auto")
-    assert (sentence in done.stdout) == (weights == "auto")
+    assert (sentence in result.stdout) == (weights == "auto")
 
 
 def ranked(head, mean, encoders=(("text", "a"),), **settings):

@@ -235,10 +235,10 @@ def test_the_command_is_shown_as_a_shell_takes_it(tmp_path, monkeypatch):
     path = shop(tmp_path / "a shop" / "c.h5")
     arguments = [str(path), "--fusion", "text", "--max-epochs", "1", "--runs", str(tmp_path / "it's")]
     monkeypatch.setattr("sys.argv", ["heads-train", *arguments])
-    done = invoke(command, *arguments)
-    assert done.exit_code == 0, done.stderr
+    result = invoke(command, *arguments)
+    assert result.exit_code == 0, result.stderr
     report_path = tmp_path / "it's" / "label-001" / "report.html"
-    assert done.stdout.splitlines()[-1].startswith(f"{report_path}  (")
+    assert result.stdout.splitlines()[-1].startswith(f"{report_path}  (")
     text = words(report_path)
     assert f"heads-train '{path}' --fusion text" in text
     assert json.loads(report_path.with_name("config.json").read_text())["cache_content_sha256"] in text
@@ -246,9 +246,9 @@ def test_the_command_is_shown_as_a_shell_takes_it(tmp_path, monkeypatch):
 
 def test_no_report_leaves_it_out(tmp_path):
     arguments = ("--runs", tmp_path / "runs", "--fusion", "text", "--max-epochs", 1, "--no-report")
-    done = invoke(command, shop(tmp_path / "c.h5"), *arguments)
+    result = invoke(command, shop(tmp_path / "c.h5"), *arguments)
     assert not (tmp_path / "runs" / "label-001" / "report.html").exists()
-    assert done.stdout.splitlines()[-1].startswith(f"{tmp_path / 'runs' / 'label-001'}  (")
+    assert result.stdout.splitlines()[-1].startswith(f"{tmp_path / 'runs' / 'label-001'}  (")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from heads.reports.report_settings import ReportSettings
 from heads.review.candidates import find_candidates
 from heads.review.choosing import choose_doubtful, choose_typical, doubts, rarities
 from heads.review.joined_vectors import join_vectors
-from heads.review.known_labels import KnownLabels, know_labels
+from heads.review.known_labels import KnownLabels, collect_labels
 from heads.review.picks import choose_picks
 from heads.review.review_settings import ReviewSettings
 from heads.settings import TrainSettings
@@ -112,7 +112,7 @@ def test_a_candidate_has_no_label_no_copy_no_placeholder_and_a_vector(tmp_path):
     with Cache(path) as cache:
         encoders = {"image": "synthetic", "text": "synthetic"}
         _, has_vector = join_vectors(cache, encoders)
-        known = know_labels("kind", cache.column("kind"))
+        known = collect_labels("kind", cache.column("kind"))
         found = find_candidates(cache, known, encoders=encoders, has_vector=has_vector)
     assert found.rows.tolist() == [2, 4, *range(6, 65)]
     assert (found.n_copies, found.n_placeholders, found.n_without_vector) == (2, 15, 1)
@@ -144,7 +144,7 @@ def test_what_the_head_knows_is_asked_for_last_and_a_class_without_labels_is_nev
     known = KnownLabels("kind", ["bowl", *NAMES], np.where(np.arange(N) < 6, TARGETS + 1, -1))
     picks = choose_picks(vectors, known, np.arange(6, N), 5, np.random.default_rng(0))
     assert picks[0].row == 7
-    assert picks[0].why.removesuffix("; few labels of them yet") in ("cup or lid", "lid or cup")
+    assert picks[0].reason.removesuffix("; few labels of them yet") in ("cup or lid", "lid or cup")
     assert all("bowl" not in dict(pick.likely) for pick in picks)
     assert len({pick.row for pick in picks}) == 5
 

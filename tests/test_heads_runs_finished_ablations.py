@@ -64,8 +64,8 @@ def once(tmp_path_factory):
     folder = tmp_path_factory.mktemp("once")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        done = invoke(ablate, seal(folder), *QUICK, "--runs", folder / "runs")
-    assert done.exit_code == 0, done.stderr
+        result = invoke(ablate, seal(folder), *QUICK, "--runs", folder / "runs")
+    assert result.exit_code == 0, result.stderr
     return folder
 
 
@@ -119,8 +119,8 @@ def test_what_is_told_again_is_to_the_byte_what_is_told_of_remembered_jobs(
 def test_the_first_run_is_told_as_one_that_trains_nothing(once, again):
     (first,) = once.glob("runs/label-ablation-*")
     assert b",trained," in (first / "jobs.csv").read_bytes()
-    told = json.loads(again("--json", "--name", "told").stdout)
-    assert (told["n_trained"], told["n_remembered"]) == (0, 6)
+    output = json.loads(again("--json", "--name", "told").stdout)
+    assert (output["n_trained"], output["n_remembered"]) == (0, 6)
 
 
 @pytest.mark.parametrize("options", [("--label", "other"), ("--resamples", 110), ("--memory", "1G")])
@@ -348,7 +348,7 @@ def test_what_is_told_again_needs_no_torch(tmp_path, monkeypatch):
     monkeypatch.setattr(finished_ablations, "circumstances_here", circumstances_here)
     monkeypatch.setattr(finished_ablations, "user_secret", user_secret)
     seal(tmp_path)
-    first = invoke(ablate, "c.h5", *QUICK)
+    result = invoke(ablate, "c.h5", *QUICK)
     done, modules = modules_after("heads-ablate", "c.h5", *map(str, QUICK), folder=tmp_path)
-    assert NEW.sub("", done.stdout) == NEW.sub("", first.stdout)
+    assert NEW.sub("", done.stdout) == NEW.sub("", result.stdout)
     assert not modules & {*HEAVY, "sklearn", "pandas", "matplotlib", "scipy"}

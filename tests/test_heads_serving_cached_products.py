@@ -88,7 +88,7 @@ def test_nearest_are_found_among_all_contents_block_by_block(products, monkeypat
     means[~has.any(0) | (np.arange(N) == 3)] = -np.inf
     expected = np.argsort(-means, kind="stable")[:N].tolist()
     for n in (1, 5, N, 100):
-        nearest = most_similar(products.tables, query, n=n, but=3)
+        nearest = most_similar(products.tables, query, n=n, excluded_row=3)
         assert len(nearest) == min(n, N - 3)  # two have nothing, one is the query
         np.testing.assert_allclose([value for _, value in nearest], means[expected][: len(nearest)], atol=1e-6)
     assert most_similar(products.tables, query, n=1)[0] == (3, pytest.approx(1))

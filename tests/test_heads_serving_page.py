@@ -123,28 +123,28 @@ def assert_late(page, explain, weights):
 
 def test_a_dropped_picture_and_a_title_are_answered_with_what_each_says_and_with_similar_products(opened):
     page = opened()
-    said = answered(page, lambda: give(page, "drop"))
-    assert page.locator("#best").inner_text() == said["answer"]
+    answer = answered(page, lambda: give(page, "drop"))
+    assert page.locator("#best").inner_text() == answer["answer"]
     assert page.evaluate("document.querySelector('#preview').naturalWidth") == 8
     assert page.locator("#modalities li").last.inner_text().split("\n") == ["text", "no text given"]
-    said = answered(page, lambda: page.get_by_label("Title").fill("a striped shirt"))
-    said = answered(page, lambda: page.get_by_label("gender").select_option("Men"))
-    assert said["statuses"] == {"image": "ok", "metadata": "ok", "text": "ok"}
-    assert page.locator("#best").inner_text() == said["answer"]
+    answer = answered(page, lambda: page.get_by_label("Title").fill("a striped shirt"))
+    answer = answered(page, lambda: page.get_by_label("gender").select_option("Men"))
+    assert answer["statuses"] == {"image": "ok", "metadata": "ok", "text": "ok"}
+    assert page.locator("#best").inner_text() == answer["answer"]
     assert page.locator("#top li").count() == 4
     assert (
         page.locator("#spoken[aria-live=polite]")
         .inner_text()
-        .startswith(f"{said['answer']}, {100 * said['probability']:.1f} %.")
+        .startswith(f"{answer['answer']}, {100 * answer['probability']:.1f} %.")
     )
     alone = [row.split("\n") for row in page.locator("#modalities li").all_inner_texts()]
     assert [row[:2] for row in alone] == [
-        [name, said["heads"][name]["answer"]] for name in ("image", "metadata", "text")
+        [name, answer["heads"][name]["answer"]] for name in ("image", "metadata", "text")
     ]
-    without = said["explain"]["without"]["image"]
+    without = answer["explain"]["without"]["image"]
     assert without["answer"] in alone[0][-1]
     assert f"{100 * without['probability']:.1f} %" in alone[0][-1]
-    assert said["disagree"] == page.locator("#disagree").is_visible()
+    assert answer["disagree"] == page.locator("#disagree").is_visible()
     page.evaluate("Promise.allSettled([...document.querySelectorAll('#products img')].map((image) => image.decode()))")
     assert page.evaluate("document.querySelector('#products img').naturalWidth") > 0
     assert page.locator("#products img").count() >= 5
@@ -158,10 +158,10 @@ def test_a_dropped_picture_and_a_title_are_answered_with_what_each_says_and_with
 def test_a_slider_changes_the_late_answer_as_the_house_s_late_fusion_would(opened):
     page = opened()
     answered(page, lambda: give(page, "drop"))
-    said = answered(page, lambda: page.get_by_label("Title").fill("a striped shirt"))
-    trained = said["explain"]["late_weights"]
-    assert_late(page, said["explain"], trained)
-    late = said["heads"]["late"]
+    answer = answered(page, lambda: page.get_by_label("Title").fill("a striped shirt"))
+    trained = answer["explain"]["late_weights"]
+    assert_late(page, answer["explain"], trained)
+    late = answer["heads"]["late"]
     assert page.locator("#late-best").inner_text() == late["answer"]
     assert float(page.locator("#late-probability").get_attribute("value")) == pytest.approx(
         late["probability"], abs=1e-5
@@ -177,17 +177,17 @@ def test_a_slider_changes_the_late_answer_as_the_house_s_late_fusion_would(opene
 
     for weight in (80, 0, 100):
         slider.fill(str(weight))
-        assert_late(page, said["explain"], moved(weight / 100))
+        assert_late(page, answer["explain"], moved(weight / 100))
     slider.press("ArrowLeft")
-    assert_late(page, said["explain"], moved(0.99))
+    assert_late(page, answer["explain"], moved(0.99))
     shares = page.locator("#sliders div:not(.missing) output").all_inner_texts()
-    given = {name: weight for name, weight in moved(0.99).items() if name in said["explain"]["probabilities"]}
+    given = {name: weight for name, weight in moved(0.99).items() if name in answer["explain"]["probabilities"]}
     assert shares == [f"{100 * weight / sum(given.values()):.1f} %" for weight in given.values()]
     page.get_by_role("button", name="Reset").click()
-    assert_late(page, said["explain"], trained)
+    assert_late(page, answer["explain"], trained)
     assert not sent
-    said = answered(page, lambda: page.get_by_label("Title").fill(""))  # what is not given does not count
-    assert_late(page, said["explain"], trained)
+    answer = answered(page, lambda: page.get_by_label("Title").fill(""))  # what is not given does not count
+    assert_late(page, answer["explain"], trained)
 
 
 @pytest.mark.parametrize(
@@ -232,9 +232,9 @@ def test_a_file_that_is_no_picture_is_refused_in_the_server_s_words_until_it_is_
 
 def test_a_picture_that_is_not_used_is_said_in_words_where_the_server_answers_without_it(opened):
     page = opened()
-    said = answered(page, lambda: page.get_by_label("Title").fill("a striped shirt"))
-    said["statuses"]["image"] = "truncated"
-    page.route("**/predict", lambda route: route.fulfill(json=said))
+    answer = answered(page, lambda: page.get_by_label("Title").fill("a striped shirt"))
+    answer["statuses"]["image"] = "truncated"
+    page.route("**/predict", lambda route: route.fulfill(json=answer))
     answered(page, lambda: give(page, "drop"))
     assert page.locator("#picture-status").inner_text() == "Not used: the picture ends early or is damaged."
     assert page.locator("#modalities li").first.inner_text().endswith("the picture ends early or is damaged")
@@ -248,9 +248,9 @@ def test_a_request_that_is_overtaken_is_ended_and_never_shown(opened):
     page.route("**/predict", lambda _: None, times=1)  # never answered
     with page.expect_request("**/predict"):
         page.get_by_label("Title").fill("a")
-    said = answered(page, lambda: page.get_by_label("Title").fill("a striped shirt"))
+    answer = answered(page, lambda: page.get_by_label("Title").fill("a striped shirt"))
     assert failed == ["net::ERR_ABORTED"]
-    assert page.locator("#best").inner_text() == said["answer"]
+    assert page.locator("#best").inner_text() == answer["answer"]
 
 
 def test_a_busy_server_is_said_and_asked_again(opened):

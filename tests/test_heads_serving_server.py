@@ -229,9 +229,9 @@ def test_stop_loses_no_request_that_was_accepted(server):  # the last test, sinc
     assert [answer.status_code for answer in answers] == [200] * len(contents)
     assert n_before < len(contents)
     assert code == 0
-    said = server.log.read_text()
-    ready, *others, stopped = said.splitlines()
+    text = server.log.read_text()
+    ready, *others, stopped = text.splitlines()
     assert ready.startswith("Ready: ")
-    assert set(others) <= {"socket.send() raised exception."}, said  # asyncio's, of the clients that hung up
+    assert set(others) <= {"socket.send() raised exception."}, text  # asyncio's, of the clients that hung up
     assert stopped.startswith("Stopped: requests answered: ")
     assert [int(n) for n in re.findall(r"\d+", stopped.replace(",", ""))][1] == n_hung_up

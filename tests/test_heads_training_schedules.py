@@ -7,7 +7,7 @@ import pytest
 import torch
 from small_jobs import CPU, make_member, small_job, small_task
 
-from heads.ablation.job_keys import _keyed
+from heads.ablation.job_keys import _settings_in_key
 from heads.errors import SettingError
 from heads.estimator.classifier import FusionClassifier
 from heads.estimator.parameters import find_settings
@@ -73,7 +73,7 @@ def test_heads_of_all_schedules_share_a_stack_and_each_gets_what_it_gets_alone()
 
 def keyed(head="early", **changes):
     """Return the settings that the key of a job of this head is of."""
-    return _keyed(FoldJob(Configuration.of(head, {"text": "a"}, FitSettings(**changes)), 0, 0))
+    return _settings_in_key(FoldJob(Configuration.of(head, {"text": "a"}, FitSettings(**changes)), 0, 0))
 
 
 def test_a_result_that_was_remembered_before_there_were_schedules_still_is():

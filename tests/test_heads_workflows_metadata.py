@@ -516,6 +516,6 @@ def test_attention_looks_at_tokens_beside_metadata(tmp_path):
 
 
 def test_a_list_of_columns_of_several_lines_is_a_named_error(cache_path):
-    done = invoke(train_command, cache_path, "--metadata-columns", "x\ny")
-    assert done.exit_code == 1
-    assert "a list of names to be one line" in done.stderr
+    result = invoke(train_command, cache_path, "--metadata-columns", "x\ny")
+    assert result.exit_code == 1
+    assert "a list of names to be one line" in result.stderr

@@ -87,8 +87,8 @@ def test_where_fusion_learns_nothing_the_majority_is_as_good(tmp_path):
     """Of a rare class: where both are as frequent, guessing has a better macro-F1 than the majority."""
     targets = (np.random.default_rng(0).random(300) < 0.1).astype(np.int64)
     vectors = {"image": class_vectors(targets, 4, signal=0.0), "text": class_vectors(targets, 4, signal=0.0, seed=1)}
-    found = run_on(tmp_path, vectors, targets, replace(QUICK, controls=("majority",)))
-    assert all("control majority" in verdict.warnings[0] for verdict in found.verdicts)
+    report = run_on(tmp_path, vectors, targets, replace(QUICK, controls=("majority",)))
+    assert all("control majority" in verdict.warnings[0] for verdict in report.verdicts)
 
 
 def test_exclusive_or_is_won_by_far(tmp_path):
@@ -98,15 +98,15 @@ def test_exclusive_or_is_won_by_far(tmp_path):
         "text": class_vectors(bits[:, 1], 6, spread=0.3, seed=2),
     }
     settings = replace(QUICK, fusions=("early",), max_epochs=15, learning_rate=1e-2, controls=("majority", "logistic"))
-    found = run_on(tmp_path, vectors, bits[:, 0] ^ bits[:, 1], settings)
-    (verdict,) = found.verdicts
+    report = run_on(tmp_path, vectors, bits[:, 0] ^ bits[:, 1], settings)
+    (verdict,) = report.verdicts
     assert verdict.accuracy.low > 0.2
     assert verdict.rows.p_value < 1e-6
     assert (verdict.classes.n_won, verdict.classes.n_lost) == (2, 0)
     assert verdict.warnings == []
     for modality in ("image", "text"):
         assert verdict.importance[modality]["accuracy"].mean > 0.3
-        assert found.missing[modality]["early"]["accuracy"] < 0.7
+        assert report.missing[modality]["early"]["accuracy"] < 0.7
 
 
 def two_runs(folder, alter, settings):
@@ -203,8 +203,8 @@ def test_no_row_is_on_two_sides(tmp_path):
     contents = {"image": [f"{n // 2}" for n in range(240)], "text": [f"{n // 3}" for n in range(240)]}
     vectors = {"image": class_vectors(targets // 3, 6, seed=1), "text": class_vectors(targets // 3, 5, seed=2)}
     settings = replace(QUICK, fusions=(), max_epochs=1, controls=())
-    found = run_on(tmp_path, vectors, targets, settings, contents=contents)
-    sides = [set(rows) for rows in read_json(found.run_path / "config.json")["split"].values()]
+    report = run_on(tmp_path, vectors, targets, settings, contents=contents)
+    sides = [set(rows) for rows in read_json(report.run_path / "config.json")["split"].values()]
     assert sum(map(len, sides)) == len(set.union(*sides)) == 240
 
 
@@ -214,8 +214,8 @@ def test_a_column_that_lets_duplicates_straddle_is_noted_and_one_that_does_not_i
     sides = {"side": [("train", "train", "val", "test")[n % 4] for n in range(240)]}
     settings = replace(QUICK, fusions=(), max_epochs=1, split_column="side", controls=())
     leaking = {"text": [f"{n // 4}" for n in range(240)]}
-    found = run_on(tmp_path, vectors, targets, settings, "leaks", columns=sides, contents=leaking)
-    assert any(re.match(r"60 of 60 test rows share .* lets duplicates straddle", note) for note in found.notes)
+    report = run_on(tmp_path, vectors, targets, settings, "leaks", columns=sides, contents=leaking)
+    assert any(re.match(r"60 of 60 test rows share .* lets duplicates straddle", note) for note in report.notes)
     assert run_on(tmp_path, vectors, targets, settings, "tight", columns=sides).notes == []
 
 

@@ -60,9 +60,9 @@ class AblationSettings(ProblemSettings):
             raise SettingError("--race drops configurations of a grid, and --search chooses its own. Leave one out.")
         if self.race and self.folds < 2:
             raise SettingError(f"--race: expected 2 folds or more, got {self.folds}. Name some with --folds.")
-        is_list = len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds)
-        good = is_list and all(0 <= seed < 2**63 for seed in self.seeds)
-        check(self, "seeds", good, "a number of seeds, or different ones from 0 on")
+        are_distinct = len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds)
+        are_seeds = are_distinct and all(0 <= seed < 2**63 for seed in self.seeds)
+        check(self, "seeds", are_seeds, "a number of seeds, or different ones from 0 on")
         check(self, "split_seed", 0 <= self.split_seed < 2**63, "at least 0 and less than 2^63")
         check(self, "engine", self.engine in ENGINES, " or ".join(ENGINES))
         super().__post_init__()

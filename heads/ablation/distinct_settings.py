@@ -25,41 +25,51 @@ class DistinctSettings:
     'max-epochs 20 and 40 train the same wherever they were tried'
     """
 
-    def __init__(self, same: Callable[[FitSettings], Hashable]) -> None:
-        self._same = same
-        self._first: dict[Hashable, FitSettings] = {}
-        self._asked: dict[FitSettings, FitSettings] = {}
+    def __init__(self, key: Callable[[FitSettings], Hashable]) -> None:
+        self._key = key
+        self._representatives: dict[Hashable, FitSettings] = {}
+        self._representative_of: dict[FitSettings, FitSettings] = {}
 
-    def first(self, settings: FitSettings) -> FitSettings:
+    def representative(self, settings: FitSettings) -> FitSettings:
         """Return the first settings asked for that train the same as these."""
-        if settings not in self._asked:
-            self._asked[settings] = self._first.setdefault(self._same(settings), settings)
-        return self._asked[settings]
+        if settings not in self._representative_of:
+            self._representative_of[settings] = self._representatives.setdefault(self._key(settings), settings)
+        return self._representative_of[settings]
 
     def notes(self) -> list[str]:
-        """Return in words which of those asked for so far are one, and why: values that always are, by their names."""
-        values = {name: list(dict.fromkeys(getattr(one, name) for one in self._asked)) for name in AXES}
-        groups = {name: self._alike(name, own) for name, own in values.items() if len(own) > 1}
-        notes = [_line(name, group) for name, own in groups.items() for group in own if len(group) > 1]
-        if len(self._first) < math.prod(len(own) for own in groups.values()) and len(self._first) < len(self._asked):
-            n_same = len(self._asked) - len(self._first)
+        """Return in words which settings asked for so far train the same.
+
+        Values of one setting that always do are named, other combinations are counted.
+        """
+        n_asked, n_distinct = len(self._representative_of), len(self._representatives)
+        values = {name: list(dict.fromkeys(getattr(asked, name) for asked in self._representative_of)) for name in AXES}
+        groups = {name: self._equal_values(name, tried) for name, tried in values.items() if len(tried) > 1}
+        notes = [
+            _equal_values_line(name, group)
+            for name, groups_of_values in groups.items()
+            for group in groups_of_values
+            if len(group) > 1
+        ]
+        n_by_values = math.prod(len(groups_of_values) for groups_of_values in groups.values())
+        if n_distinct < min(n_by_values, n_asked):
             notes.append(
-                f"{n_same} of {len(self._asked)} combinations of settings train the same on these rows as another one, "
-                "and are one configuration with it."
+                f"{n_asked - n_distinct} of {n_asked} combinations of settings train the same on these rows as another "
+                "one, and are one configuration with it."
             )
         return notes
 
-    def _alike(self, name: str, values: Sequence[Any]) -> list[list[Any]]:
+    def _equal_values(self, name: str, values: Sequence[Any]) -> list[list[Any]]:
         """Return a setting's values in groups that train the same, whatever the other settings are."""
         by_value: dict[Any, dict[tuple, FitSettings]] = {value: {} for value in values}
-        for one, first in self._asked.items():
-            others = asdict(one)
-            by_value[others.pop(name)][tuple(others.values())] = first
+        for settings, representative in self._representative_of.items():
+            other_settings = asdict(settings)
+            value = other_settings.pop(name)
+            by_value[value][tuple(other_settings.values())] = representative
         groups: list[list[Any]] = []
         for value in values:
-            alike = [group for group in groups if by_value[group[0]] == by_value[value]]
-            if alike:
-                alike[0].append(value)
+            equal_group = next((group for group in groups if by_value[group[0]] == by_value[value]), None)
+            if equal_group is not None:
+                equal_group.append(value)
             else:
                 groups.append([value])
         return groups
@@ -67,7 +77,7 @@ class DistinctSettings:
 
 def idle_notes(axes: Mapping[str, Sequence[Any]], configurations: Iterable[Configuration]) -> list[str]:
     """Return in words which settings have several values and make no difference to any configuration."""
-    used = {name for one in configurations for name in one.used}
+    used = {name for configuration in configurations for name in configuration.used}
     return [
         f"{axis_name(name)} makes no difference to any of these heads: its {len(values)} values are one."
         for name, values in axes.items()
@@ -75,8 +85,9 @@ def idle_notes(axes: Mapping[str, Sequence[Any]], configurations: Iterable[Confi
     ]
 
 
-def _line(name: str, values: Sequence[Any]) -> str:
-    axis, (first, *others, last) = axis_name(name), map(shown_value, values)
-    listed = ", ".join([first, *others])
-    same = f"{axis} {listed} and {last} train the same wherever they were tried"
-    return f"{same}: they are one configuration, {axis} {first}."
+def _equal_values_line(name: str, values: Sequence[Any]) -> str:
+    axis, shown = axis_name(name), [shown_value(value) for value in values]
+    return (
+        f"{axis} {', '.join(shown[:-1])} and {shown[-1]} train the same wherever they were tried: "
+        f"they are one configuration, {axis} {shown[0]}."
+    )

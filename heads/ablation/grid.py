@@ -25,7 +25,7 @@ _POWERS = ("hidden_dim", "batch_size")
 class Range:
     """The values from `low` to `high` that a search may take of a setting: of `kind` linear, log, powers or whole.
 
-    Powers are those of two.
+    Powers are those of 2.
 
     Raises:
         SettingError: it is empty, or a kind cannot have these ends.
@@ -48,9 +48,9 @@ class Range:
         for end in (self.low, self.high):
             _checked(self.name, int(end) if self.kind in ("powers", "whole") else end)
 
-    def _check(self, holds: bool, wish: str) -> None:
+    def _check(self, holds: bool, requirement: str) -> None:
         if not holds:
-            raise SettingError(f"Expected the range of {_option(self.name)} to be {wish}, got {self}.")
+            raise SettingError(f"Expected the range of {_option(self.name)} to be {requirement}, got {self}.")
 
     def __str__(self) -> str:
         return f"{self.low:g}..{self.high:g}"
@@ -129,15 +129,15 @@ def _value(name: str, part: str, text: str) -> Any:
 def _number(name: str, part: str, text: str) -> float:
     try:
         number = float(part)
-        int(number)  # neither infinite nor none
+        int(number)  # raises for infinity and NaN
     except (ValueError, OverflowError) as error:
-        wish = "numbers with commas between, or a range such as 1..2"
-        raise SettingError(f"{_option(name)}: expected {wish}, got {text!r}.") from error
+        expected = "numbers with commas between, or a range such as 1..2"
+        raise SettingError(f"{_option(name)}: expected {expected}, got {text!r}.") from error
     return number
 
 
 def _checked(name: str, value: Any) -> Any:
-    """Return the value, known to be one of the setting's."""
+    """Return the value, or raise a SettingError where it is none of the setting's."""
     changes = {name: value}
     if name == "n_attention_heads":
         changes["hidden_dim"] = value

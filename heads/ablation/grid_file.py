@@ -29,17 +29,17 @@ def read_grid_file(path: Path, options: Mapping[str, str]) -> dict[str, str]:
         SettingError: the file is none such, a key is no option, or a value is neither a word, a number nor a list of
             them.
     """
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for key, value in _read(path).items():
         name = str(key).lstrip("-").replace("_", "-")
         if name not in options:
             raise SettingError(
                 f"Expected {path} to have the options' names as keys ({', '.join(sorted(options))}), got {key!r}."
             )
-        if options[name] in found:
+        if options[name] in texts:
             raise SettingError(f"Expected {path} to say each option once, but {key} is there twice.")
-        found[options[name]] = _text(path, key, value)
-    return found
+        texts[options[name]] = _text(path, key, value)
+    return texts
 
 
 def _read(path: Path) -> Mapping[Any, Any]:
@@ -48,14 +48,14 @@ def _read(path: Path) -> Mapping[Any, Any]:
         raise SettingError(f"--grid: expected a file that ends in .yaml, .yml or .toml, got {path}.")
     text = _read_text(path)
     try:
-        found = tomllib.loads(text) if suffix == ".toml" else _read_yaml(text)
+        content = tomllib.loads(text) if suffix == ".toml" else _parse_yaml(text)
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
         raise SettingError(
             f"Expected {path} to be {suffix[1:].upper()}, but: {' '.join(str(error).split())}"
         ) from error
-    if not isinstance(found, Mapping):
+    if not isinstance(content, Mapping):
         raise SettingError(f"{path} must have a key and a value a line, such as lr: [1e-3, 3e-3].")
-    return found
+    return content
 
 
 def _read_text(path: Path) -> str:
@@ -65,7 +65,7 @@ def _read_text(path: Path) -> str:
         raise SettingError(f"Expected {path} to be UTF-8 text, but: {error}.") from error
 
 
-def _read_yaml(text: str) -> Any:
+def _parse_yaml(text: str) -> Any:
     import yaml
 
     try:

@@ -17,8 +17,8 @@ from heads.modules.plugin import plugin_sha256
 
 __all__ = ["JobKeys"]
 
-# Settings that results are remembered without, from before there were such, and what they were trained with; and what
-# the keys of heads say to which a setting makes no difference, since its default was another.
+# Keys of older versions stay valid. A setting that was added later is left out of the key at the value that training
+# had before there was such a setting; where a setting makes no difference to a head, the key has its former default.
 LATER = {"scaling": "z-score", "schedule": "none", "warmup": 0.0}
 UNUSED = {"schedule": "none", "batch_size": 256}
 
@@ -43,8 +43,8 @@ class JobKeys:
         """Return a job's key."""
         return self._key(self._experiment.plain(job))
 
-    def as_told(self, job: FoldJob) -> str:
-        """Return the key of the job's settings as they are told, which it is remembered by from before."""
+    def legacy_of(self, job: FoldJob) -> str:
+        """Return the key of the job's settings as they were asked for, by which older versions remember it."""
         return self._key(job)
 
     def _key(self, job: FoldJob) -> str:
@@ -53,14 +53,13 @@ class JobKeys:
         names = (job.configuration.head, *job.configuration.beside)
         makes_folds = any(head_type(name).makes_folds for name in names)
         takes_names = any(head_type(name).takes_names for name in names)
-        later = {
-            name: kind.version for name, kind in zip(names, map(head_type, names), strict=True) if kind.version > 1
-        }
+        raised_versions = {name: head_type(name).version for name in names if head_type(name).version > 1}
+        class_names = self._names_sha256(versions) if takes_names else {}
         return job_key(
             {
                 **({"groups": self._groups_sha256()} if makes_folds else {}),
-                **({"class_names": named} if takes_names and (named := self._names_sha256(versions)) else {}),
-                **({"versions": later} if later else {}),
+                **({"class_names": class_names} if class_names else {}),
+                **({"versions": raised_versions} if raised_versions else {}),
                 **({"beside": job.configuration.beside} if job.configuration.beside else {}),
                 "vectors": {
                     encoder[0]: self._vectors_sha256(encoder, version) for encoder, version in versions.items()
@@ -75,7 +74,7 @@ class JobKeys:
                 "split": self._split_sha256(job.fold),
                 "description": _without_later(description.to_dict()),
                 "plugin": self._plugin_sha256(description.plugin) if description.plugin else "",
-                "settings": _keyed(job),
+                "settings": _settings_in_key(job),
                 "trained_on": self._trained_on,
             }
         )
@@ -86,8 +85,8 @@ class JobKeys:
         return {encoder[0]: array_sha256(names[encoder].numpy()) for encoder in encoders if encoder in names}
 
 
-def _keyed(job: FoldJob) -> dict[str, Any]:
-    """Return the settings that a key is of: with a later one at what was before it a job is what it was without it."""
+def _settings_in_key(job: FoldJob) -> dict[str, Any]:
+    """Return the settings that make a job's key, as a version that knew no later settings would have them."""
     unused = {name: value for name, value in UNUSED.items() if name not in job.configuration.used}
     return _without_later({**asdict(job.settings), **unused})
 

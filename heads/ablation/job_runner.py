@@ -1,4 +1,4 @@
-"""A bench: the jobs of an ablation, remembered or trained, each once."""
+"""The jobs of an ablation, remembered or trained, each once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Protocol
 
 from cache.console.notes import PROGRESS
 from heads.ablation.dropped import Dropped
-from heads.ablation.engines.protocol import Done, Engine
+from heads.ablation.engines.protocol import Engine, FinishedJob
 from heads.ablation.job_keys import JobKeys
 from heads.experiment.configuration import Configuration, FoldJob
 from heads.experiment.experiment import Experiment
@@ -20,7 +20,7 @@ from heads.experiment.results import Outcome
 from heads.head_types import head_type
 from heads.settings import FitSettings
 
-__all__ = ["Bench", "Watcher"]
+__all__ = ["JobRunner", "Watcher"]
 
 LEAST_JOBS = 16  # trained at once: fewer leave cores idle
 
@@ -40,14 +40,13 @@ class Watcher(Protocol):
         """Hear who is dropped from a race after some folds, and that in words."""
 
 
-class Bench:
-    """Where configurations are tried: every job's outcome is looked up in the memo, or trained and written there.
+class JobRunner:
+    """Tries configurations: each job's outcome is looked up in the memo, or trained for and written there.
 
     Of jobs that train the same, by their keys, one is trained, and its outcome is that of all.
 
-    Late fusion that is missing there needs the answers of its members: where these are remembered, they are trained
-    again, for a memo keeps no probabilities of all classes. In a race an outcome is known where the answers to its
-    validation rows are.
+    Late fusion that the memo lacks needs the probabilities of its members, which the memo does not keep: members that
+    are remembered are trained again. A race uses an outcome of the memo only if it has the answers to validation rows.
     """
 
     def __init__(
@@ -61,11 +60,11 @@ class Bench:
         is_race: bool = False,
     ) -> None:
         self.problem = experiment.problem
-        self.notes = list(experiment.problem.notes)  # and what is found out here
+        self.notes = list(experiment.problem.notes)  # and those of `note`
         self.outcomes: dict[FoldJob, Outcome] = {}
         self.trained: set[FoldJob] = set()
-        self._waiting: dict[str, list[FoldJob]] = {}  # key -> the jobs that are trained by one of them
         self.n_again = 0  # members trained again for late fusion's sake
+        self._waiting: dict[str, list[FoldJob]] = {}  # key -> the jobs with it, of which the first is trained
         self._experiment = experiment
         self._result_cache = result_cache
         self._engine = engine
@@ -115,14 +114,14 @@ class Bench:
         else:
             log.log(PROGRESS, line)
 
-    def as_remembered(self) -> Bench:
-        """Return the bench as it is when the same is asked for again, and nothing is trained."""
-        other = copy.copy(self)
-        other.trained, other.n_again = set(), 0
-        return other
+    def as_remembered(self) -> JobRunner:
+        """Return a runner with these outcomes, none of them trained: as when the same ablation is asked for again."""
+        rerun = copy.copy(self)
+        rerun.trained, rerun.n_again = set(), 0
+        return rerun
 
     def digests(self) -> dict[str, str | None]:
-        """Return what tells each job's outcome in the memo from any other, by its key; None where it is not there.
+        """Return the digest of each job's outcome in the memo, {key: digest}; None where the memo has none.
 
         Raises:
             MemoError: the memo cannot be read.
@@ -130,31 +129,31 @@ class Bench:
         return {key: self._result_cache.digest(key) for key in map(self._key_of, self.outcomes)}
 
     def note(self, lines: Iterable[str]) -> None:
-        """Tell what was found out, and keep it among the notes."""
+        """Log lines, and keep them among the notes."""
         for line in lines:
             log.info(line)
             self.notes.append(line)
 
-    def same_settings(self, settings: FitSettings) -> tuple[FitSettings, ...]:
+    def plain_settings(self, settings: FitSettings) -> tuple[FitSettings, ...]:
         """Return what settings come to on each fold, which is the same for those that train the same."""
         n_folds = len(self.problem.folds)
         return tuple(self._experiment.inputs.plain_settings(settings, fold) for fold in range(n_folds))
 
     def folds_at_once(self, configurations: Sequence[Configuration], *, fold: int) -> int:
-        """Return on how many folds, from this one on, they are better trained at once than on one after the other."""
-        jobs = [job for one in configurations for job in self.jobs_of(one) if job.fold == fold]
+        """Return on how many folds, from this one on, to train configurations at once: as many as take no longer."""
+        jobs = [job for configuration in configurations for job in self.jobs_of(configuration) if job.fold == fold]
         return max(self._experiment.rounds_at_once(jobs), -(-LEAST_JOBS // max(len(jobs), 1)))
 
     def run(self, configurations: Sequence[Configuration], *, folds: Collection[int] | None = None) -> None:
-        """Find out what comes of the configurations' jobs, on some folds or all; those that diverge come to an error.
+        """Have the outcome of each of the configurations' jobs, on some folds or all; of one that diverges, its error.
 
         Raises:
             MemoError: the memo cannot be read or written.
         """
         jobs = dict.fromkeys(
             job
-            for one in configurations
-            for job in self.jobs_of(one)
+            for configuration in configurations
+            for job in self.jobs_of(configuration)
             if job not in self.outcomes and (folds is None or job.fold in folds)
         )
         if self._watcher:
@@ -167,13 +166,13 @@ class Bench:
             else:
                 self._note(job, outcome, remembered=True)
         if self._waiting:
-            self._engine.train([same[0] for same in self._waiting.values()], self._take)
+            self._engine.train([equal_jobs[0] for equal_jobs in self._waiting.values()], self._take)
 
     def _count(self, jobs: Iterable[FoldJob]) -> int:
         return len(set(map(self._key_of, jobs)))
 
     def _recall(self, job: FoldJob) -> Outcome | None:
-        """Return what is remembered of a job, by the key that it had before those that train the same had one, too."""
+        """Return a job's outcome from the memo, None if there is none; under a legacy key it gets the new key, too."""
         fold = self.problem.folds[job.fold]
         get = functools.partial(
             self._result_cache.get,
@@ -183,23 +182,24 @@ class Bench:
         )
         key = self._key_of(job)
         outcome = get(key)
-        if outcome is not None or (before := self._keys.as_told(job)) == key:
+        legacy_key = self._keys.legacy_of(job) if outcome is None else key
+        if legacy_key == key:
             return outcome
-        outcome = get(before, n_validation=len(fold.validation)) or get(before)
+        outcome = get(legacy_key, n_validation=len(fold.validation)) or get(legacy_key)
         if outcome is not None:
             self._result_cache.put(key, outcome)
         return outcome
 
-    def _take(self, done: Done) -> None:
-        """Take what comes of a job and of those that are the same, and remember it."""
-        key = self._key_of(done.job)
+    def _take(self, finished: FinishedJob) -> None:
+        """Note the outcome of a job for all jobs that wait for it, and write it into the memo."""
+        key = self._key_of(finished.job)
         if key not in self._waiting:
             self.n_again += 1
             return
-        if done.is_lasting:
-            self._result_cache.put(key, done.outcome)
+        if finished.is_lasting:
+            self._result_cache.put(key, finished.outcome)
         for job in self._waiting.pop(key):
-            self._note(job, done.outcome, remembered=False)
+            self._note(job, finished.outcome, remembered=False)
 
     def _note(self, job: FoldJob, outcome: Outcome, *, remembered: bool) -> None:
         self.outcomes[job] = outcome

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from heads.ablation.dropped import Dropped
-from heads.ablation.job_runner import Bench
+from heads.ablation.job_runner import JobRunner
 from heads.ablation.naming import Naming
 from heads.ablation.units import units_of
 from heads.data.draws import generator_of
@@ -23,7 +23,7 @@ MOST_GROUPS = 10_000  # of duplicates, for each of which a number a configuratio
 
 
 class Race:
-    """Configurations on a bench, of which fewer are trained on each fold.
+    """Configurations that a runner trains, fewer of them on each fold.
 
     (Racing: Maron and Moore, NIPS 1993; F-race: Birattari and others, GECCO 2002.)
 
@@ -34,71 +34,77 @@ class Race:
     single modality that late fusion averages stays as long as that does.
     """
 
-    def __init__(self, bench: Bench, configurations: Sequence[Configuration], *, seed: int) -> None:
+    def __init__(self, runner: JobRunner, configurations: Sequence[Configuration], *, seed: int) -> None:
         self.dropped: dict[Configuration, Dropped] = {}
-        self._bench = bench
+        self._runner = runner
         self._generator = generator_of(seed, "race")
         self._alive = list(configurations)
         self._naming = Naming(configurations)
         self._noise = Noise()
-        self._groups = bench.problem.groups
+        self._groups = runner.problem.groups
 
     def run(self) -> None:
-        """Train all on a fold, or on as many as take no longer, and who is left on the others."""
-        n_all, n_done = len(self._bench.problem.folds), 0
+        """Train all configurations on a fold, or on as many as take no longer, and those still alive on the others."""
+        n_all, n_done = len(self._runner.problem.folds), 0
         while n_done < n_all:
             is_open = any(len(family) > 1 for family in self._families(self._alive))
-            n_next = self._bench.folds_at_once(self._alive, fold=n_done) if is_open else n_all
+            n_next = self._runner.folds_at_once(self._alive, fold=n_done) if is_open else n_all
             folds = list(range(n_done, min(n_done + n_next, n_all)))
             self._train(self._alive, folds)
             n_done += len(folds)
             if n_done == 1:
-                self._train(self._ahead(), [1])
+                self._train(self._front_runners(), [1])
             if n_done < n_all:
-                self._look(n_done)
+                self._drop_losers(n_done)
             elif is_open and len(folds) == n_all:
                 line = f"All {n_all} folds are trained at once, and none stops: so small heads take as long on one."
-                self._bench.tell_dropped({}, line)
+                self._runner.tell_dropped({}, line)
 
     def _train(self, configurations: Sequence[Configuration], folds: Sequence[int]) -> None:
-        """Train, and go on without those that did not converge: they have no place in the ranking."""
-        self._bench.run(configurations, folds=folds)
-        self._alive = [one for one in self._alive if not self._bench.has_failed(one)]
+        """Train configurations, and drop those that did not converge: they have no place in the ranking."""
+        self._runner.run(configurations, folds=folds)
+        self._alive = [configuration for configuration in self._alive if not self._runner.has_failed(configuration)]
 
-    def _ahead(self) -> list[Configuration]:
+    def _front_runners(self) -> list[Configuration]:
         """Return the best on the first fold, and what is trained with them."""
-        units = units_of(self._alive, lambda one: one.members)
+        units = units_of(self._alive, lambda configuration: configuration.members)
         ahead = []
         for family in self._families(self._alive):
-            scores = {one: self._validation_score(one) for one in family}
+            scores = {configuration: self._validation_score(configuration) for configuration in family}
             n_ahead = max(LEAST_AHEAD, round(SHARE_AHEAD * len(family)))
-            ahead += sorted(family, key=lambda one: -scores[one])[:n_ahead]
-        chosen = set(ahead)
-        return [one for unit in units if chosen & set(unit) for one in unit]
+            ahead += sorted(family, key=lambda configuration: -scores[configuration])[:n_ahead]
+        front_runners = set(ahead)
+        return [configuration for unit in units if front_runners & set(unit) for configuration in unit]
 
-    def _validation_score(self, one: Configuration) -> float:
+    def _validation_score(self, configuration: Configuration) -> float:
         return statistics.fmean(
-            self._bench.outcomes[job].validation["macro_f1"] for job in self._bench.jobs_of(one) if job.fold == 0
+            self._runner.outcomes[job].validation["macro_f1"]
+            for job in self._runner.jobs_of(configuration)
+            if job.fold == 0
         )
 
     def _families(self, configurations: Sequence[Configuration]) -> list[list[Configuration]]:
         """Return the fusions and the single modalities among some configurations."""
-        return [[one for one in configurations if one.is_single is is_single] for is_single in (False, True)]
+        return [
+            [configuration for configuration in configurations if configuration.is_single is is_single]
+            for is_single in (False, True)
+        ]
 
-    def _look(self, n_done: int) -> None:
-        """Drop who is certainly behind on the folds that all have."""
+    def _drop_losers(self, n_done: int) -> None:
+        """Drop the configurations that are certainly behind on the folds that all have."""
         self._measure_noise(n_done)
         behind: dict[Configuration, Dropped] = {}
         for family in self._families(self._alive):
-            needed = {member for one in self._alive if one not in behind for member in one.members}
-            found = self._behind(family, n_done)
-            behind |= {one: why for one, why in found.items() if one not in needed}
-        self._alive = [one for one in self._alive if one not in behind]
+            going_on = [configuration for configuration in self._alive if configuration not in behind]
+            needed = {member for configuration in going_on for member in configuration.members}
+            family_behind = self._certainly_behind(family, n_done)
+            behind |= {candidate: drop for candidate, drop in family_behind.items() if candidate not in needed}
+        self._alive = [configuration for configuration in self._alive if configuration not in behind]
         self.dropped |= behind
-        self._bench.tell_dropped(behind, self._line(behind, n_done))
+        self._runner.tell_dropped(behind, self._progress_line(behind, n_done))
 
-    def _behind(self, family: Sequence[Configuration], n_done: int) -> dict[Configuration, Dropped]:
-        n_all = len(self._bench.problem.folds)
+    def _certainly_behind(self, family: Sequence[Configuration], n_done: int) -> dict[Configuration, Dropped]:
+        n_all = len(self._runner.problem.folds)
         if len(family) < 2 or not self._noise.n_free:
             return {}
         n_looks = 2 * (n_all - 1)  # of both races
@@ -107,51 +113,59 @@ class Race:
             folds, n_all=n_all, noise=self._noise, risk=RISK / n_looks, generator=self._generator
         )
         return {
-            one: Dropped(n_done, family[best], difference)
-            for one, difference in zip(family, differences, strict=True)
+            configuration: Dropped(n_done, family[best], difference)
+            for configuration, difference in zip(family, differences, strict=True)
             if difference.high < 0
         }
 
     def _measure_noise(self, n_done: int) -> None:
-        """Measure what training adds, and keep what is known best."""
+        """Measure the noise of folds and trainings, and keep the measurement with the most degrees of freedom."""
         n_folds = max(n_done, 2)
-        both = [one for one in self._alive if self._has_folds(one, n_folds)]
-        families = [[self._fold_scores(own, fold) for fold in range(n_folds)] for own in self._families(both) if own]
-        self._noise = max(self._noise, measure_noise(families), key=lambda noise: noise.n_free)
+        configurations = [configuration for configuration in self._alive if self._has_folds(configuration, n_folds)]
+        scores = [
+            [self._fold_scores(family, fold) for fold in range(n_folds)]
+            for family in self._families(configurations)
+            if family
+        ]
+        self._noise = max(self._noise, measure_noise(scores), key=lambda noise: noise.n_free)
 
-    def _has_folds(self, one: Configuration, n_folds: int) -> bool:
-        """Whether a configuration is trained on the first folds, so many."""
-        return {job.fold for job in self._bench.done_jobs(one)} >= set(range(n_folds))
+    def _has_folds(self, configuration: Configuration, n_folds: int) -> bool:
+        """Whether a configuration is trained on the first `n_folds` folds."""
+        return {job.fold for job in self._runner.done_jobs(configuration)} >= set(range(n_folds))
 
     def _fold_scores(self, configurations: Sequence[Configuration], fold: int) -> FoldScores:
-        problem, outcomes = self._bench.problem, self._bench.outcomes
+        problem, outcomes = self._runner.problem, self._runner.outcomes
         rows, n_classes = problem.folds[fold].validation, len(problem.labels.classes)
         targets = problem.labels.targets[rows]
-        known, places = self._group_places(rows)
+        n_groups, group_columns = self._group_columns(rows)
         scores = np.zeros(len(configurations))
-        influences = np.zeros((len(configurations), known), dtype=np.float32)
-        for place, one in enumerate(configurations):
-            jobs = [job for job in self._bench.jobs_of(one) if job.fold == fold]
+        influences = np.zeros((len(configurations), n_groups), dtype=np.float32)
+        for index, configuration in enumerate(configurations):
+            jobs = [job for job in self._runner.jobs_of(configuration) if job.fold == fold]
             for job in jobs:
-                score, of_rows = macro_f1_influences(targets, outcomes[job].validation_predictions, n_classes)
-                scores[place] += score / len(jobs)
-                influences[place] += np.bincount(places, of_rows, minlength=known) / len(jobs)
+                score, row_influences = macro_f1_influences(targets, outcomes[job].validation_predictions, n_classes)
+                scores[index] += score / len(jobs)
+                influences[index] += np.bincount(group_columns, row_influences, minlength=n_groups) / len(jobs)
         return FoldScores(scores, influences)
 
-    def _group_places(self, rows: np.ndarray) -> tuple[int, np.ndarray]:
-        """Return how many groups of duplicates the validation rows of all folds have, and the place of each row's.
+    def _group_columns(self, rows: np.ndarray) -> tuple[int, np.ndarray]:
+        """Return how many groups of duplicates the validation rows of all folds have, and the number of each row's.
 
-        Of very many some are put together, which leaves the variance of a sum over them what it is on average.
+        More than MOST_GROUPS are put together, which on average leaves the variance of a sum over them what it is.
+
+        Shape:
+            rows: (n,) int64
+            output: (n,) int64, below the number of groups
         """
-        every = np.unique(self._groups[np.concatenate([fold.validation for fold in self._bench.problem.folds])])
-        return min(len(every), MOST_GROUPS), np.searchsorted(every, self._groups[rows]) % MOST_GROUPS
+        groups = np.unique(self._groups[np.concatenate([fold.validation for fold in self._runner.problem.folds])])
+        return min(len(groups), MOST_GROUPS), np.searchsorted(groups, self._groups[rows]) % MOST_GROUPS
 
-    def _line(self, behind: dict[Configuration, Dropped], n_done: int) -> str:
-        n_all = len(self._bench.problem.folds)
+    def _progress_line(self, behind: dict[Configuration, Dropped], n_done: int) -> str:
+        n_all = len(self._runner.problem.folds)
         line = f"After {n_done} of {n_all} folds {len(self._alive)} configurations go on"
         if not behind:
             return f"{line}, none is certainly behind."
-        nearest = max(behind, key=lambda one: behind[one].difference.value)
+        nearest = max(behind, key=lambda configuration: behind[configuration].difference.value)
         return (
             f"{line}, {len(behind)} stop: they would be behind over all folds, too (95 % for all together). Nearest of "
             f"them was {self._naming.name(nearest)}, {behind[nearest].in_words(self._naming)}."

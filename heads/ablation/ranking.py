@@ -95,60 +95,85 @@ def rank(
         jobs: {configuration: its jobs by seed and fold}
     """
     dropped = dropped or {}
-    rows = {one: _summary(one, [outcomes[job] for job in own], dropped.get(one)) for one, own in jobs.items()}
-    good = sorted(
-        (one for one, row in rows.items() if row.validation is not None),
-        key=lambda one: -rows[one].validation.mean,  # type: ignore[union-attr]
+    rows = {
+        configuration: _summary(configuration, [outcomes[job] for job in its_jobs], dropped.get(configuration))
+        for configuration, its_jobs in jobs.items()
+    }
+    by_validation = sorted(
+        (row for row in rows.values() if row.validation is not None),
+        key=lambda row: -row.validation.mean,  # type: ignore[union-attr]
     )
-    single = next((one for one in good if one.is_single), None)
-    fusions = (one for one in good if not one.is_single and not head_type(one.head).averages_fusions)
-    fusion = next(fusions, None)
-    answers = {one: _answers(jobs[one], outcomes) for one in good}
-    values, resampled = _pooled_scores(problem, answers, n_resamples, generator)
-    groups = problem.groups[problem.test_rows]
+    best_first = [row.configuration for row in by_validation]
+    single = next((candidate for candidate in best_first if candidate.is_single), None)
+    fusion = next((candidate for candidate in best_first if _may_be_best_fusion(candidate)), None)
+    answers = {configuration: _answers(jobs[configuration], outcomes) for configuration in best_first}
+    pooled, resampled = _pooled_scores(problem, answers, n_resamples, generator)
     differences: Mapping[Configuration, Sequence[Difference]] = {}
     if single is not None:
-        others, n_groups = [one for one in good if one != single], len(np.unique(groups))
-        differences = compare(others, single, scores=values, resampled=resampled, n_groups=n_groups)
+        others = [configuration for configuration in best_first if configuration != single]
+        n_groups = len(np.unique(problem.groups[problem.test_rows]))
+        differences = compare(others, single, scores=pooled, resampled=resampled, n_groups=n_groups)
     ranked = [
-        replace(_ranked(rows[one], values[one], differences.get(one)), apart=_scored_apart(problem, answers[one]))
-        for one in good
+        replace(
+            _with_pooled_scores(rows[configuration], pooled[configuration], differences.get(configuration)),
+            apart=_scored_apart(problem, answers[configuration]),
+        )
+        for configuration in best_first
     ]
     verdict = None
     if single is not None and fusion is not None:
-        (verdict,) = judge(
-            [fusion.head],
-            single.head,
-            others=[modality for modality, _ in fusion.encoders if modality != single.head],
-            groups=groups,
-            scores={fusion.head: values[fusion], single.head: values[single]},
-            resampled={fusion.head: resampled[fusion], single.head: resampled[single]},
-            targets=problem.labels.targets[problem.test_rows],
-            margin=margin,
-        )
-    stopped = sorted((row for row in rows.values() if row.dropped), key=_came)
+        verdict = _verdict(problem, fusion, single, pooled=pooled, resampled=resampled, margin=margin)
+    stopped = sorted((row for row in rows.values() if row.dropped), key=_race_order)
     failures = [row for row in rows.values() if row.error is not None]
     return Ranking([*ranked, *stopped, *failures], single, fusion, verdict)
 
 
-def _came(row: Ranked) -> tuple[float, float]:
+def _may_be_best_fusion(configuration: Configuration) -> bool:
+    return not configuration.is_single and not head_type(configuration.head).averages_fusions
+
+
+def _verdict(
+    problem: Problem,
+    fusion: Configuration,
+    single: Configuration,
+    *,
+    pooled: Mapping[Configuration, np.ndarray],
+    resampled: Mapping[Configuration, np.ndarray],
+    margin: float,
+) -> Verdict:
+    """Return what the test rows say of the best fusion against the best single modality."""
+    (verdict,) = judge(
+        [fusion.head],
+        single.head,
+        others=[modality for modality, _ in fusion.encoders if modality != single.head],
+        groups=problem.groups[problem.test_rows],
+        scores={fusion.head: pooled[fusion], single.head: pooled[single]},
+        resampled={fusion.head: resampled[fusion], single.head: resampled[single]},
+        targets=problem.labels.targets[problem.test_rows],
+        margin=margin,
+    )
+    return verdict
+
+
+def _race_order(row: Ranked) -> tuple[float, float]:
+    """Return a dropped row's sort key: who stayed for more folds first, then who was less behind."""
     return (-row.dropped.n_folds, -row.dropped.difference.value) if row.dropped else (0, 0)
 
 
 def _summary(configuration: Configuration, outcomes: Sequence[Outcome], dropped: Dropped | None = None) -> Ranked:
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
-    about = {
+    facts = {
         "configuration": configuration,
         "n_jobs": len(outcomes),
         "n_failed": len(errors),
         "elapsed_s": sum(outcome.elapsed_s for outcome in outcomes),
     }
     if errors:
-        return Ranked(**about, error=errors[0])  # type: ignore[arg-type]
+        return Ranked(**facts, error=errors[0])  # type: ignore[arg-type]
     if dropped:
-        return Ranked(**about, dropped=dropped)  # type: ignore[arg-type]
+        return Ranked(**facts, dropped=dropped)  # type: ignore[arg-type]
     return Ranked(
-        **about,  # type: ignore[arg-type]
+        **facts,  # type: ignore[arg-type]
         validation=Spread.of([outcome.validation["macro_f1"] for outcome in outcomes]),
         accuracy=Spread.of([outcome.test["accuracy"] for outcome in outcomes]),
         macro_f1=Spread.of([outcome.test["macro_f1"] for outcome in outcomes]),
@@ -159,8 +184,8 @@ def _answers(jobs: Sequence[FoldJob], outcomes: Mapping[FoldJob, Outcome]) -> li
     """Return for each seed the answers to the test rows of all folds, (n,) int64."""
     answers = []
     for seed in sorted({job.seed for job in jobs}):
-        of_seed = sorted((job.fold, outcomes[job].predictions) for job in jobs if job.seed == seed)
-        answers.append(np.concatenate([found for _, found in of_seed]).astype(np.int64))
+        fold_answers = sorted((job.fold, outcomes[job].predictions) for job in jobs if job.seed == seed)
+        answers.append(np.concatenate([predictions for _, predictions in fold_answers]).astype(np.int64))
     return answers
 
 
@@ -178,33 +203,41 @@ def _pooled_scores(
         return {}, {}
     rows = problem.test_rows
     targets, n_classes = problem.labels.targets[rows], len(problem.labels.classes)
-    named = {one: [f"{place} {n}" for n in range(len(own))] for place, (one, own) in enumerate(answers.items())}
-    by_name = {name: own for one in answers for name, own in zip(named[one], answers[one], strict=True)}
+    by_name = {
+        f"{number} {seed}": of_seed
+        for number, by_seed in enumerate(answers.values())
+        for seed, of_seed in enumerate(by_seed)
+    }
     resampled = resampled_scores(
         targets, by_name, problem.groups[rows], n_classes=n_classes, n_resamples=n_resamples, generator=generator
     )
-    values = {one: _mean_scores(targets, own, n_classes) for one, own in answers.items()}
-    return values, {one: np.mean([resampled[name] for name in names], axis=0) for one, names in named.items()}
+    means = {configuration: _mean_scores(targets, by_seed, n_classes) for configuration, by_seed in answers.items()}
+    resampled_means = {
+        configuration: np.mean([resampled[f"{number} {seed}"] for seed in range(len(by_seed))], axis=0)
+        for number, (configuration, by_seed) in enumerate(answers.items())
+    }
+    return means, resampled_means
 
 
 def _mean_scores(targets: np.ndarray, answers: Sequence[np.ndarray], n_classes: int) -> np.ndarray:
     """Return accuracy and macro-F1, (2,), the means over the seeds."""
-    by_seed = [scores(targets, own, n_classes) for own in answers]
-    return np.mean([[own["accuracy"], own["macro_f1"]] for own in by_seed], axis=0)
+    by_seed = [scores(targets, predictions, n_classes) for predictions in answers]
+    return np.mean([[seed_scores["accuracy"], seed_scores["macro_f1"]] for seed_scores in by_seed], axis=0)
 
 
 def _scored_apart(problem: Problem, answers: Sequence[np.ndarray]) -> dict[str, dict[str, float]]:
     rows = problem.test_rows
     targets, n_classes = problem.labels.targets[rows], len(problem.labels.classes)
 
-    def measure(some: np.ndarray) -> dict[str, float]:
-        accuracy, macro_f1 = _mean_scores(targets[some], [own[some] for own in answers], n_classes).tolist()
+    def measure(subset: np.ndarray) -> dict[str, float]:
+        by_seed = [predictions[subset] for predictions in answers]
+        accuracy, macro_f1 = _mean_scores(targets[subset], by_seed, n_classes).tolist()
         return {"accuracy": accuracy, "macro_f1": macro_f1}
 
     return score_apart(problem.is_placeholder[rows], measure)
 
 
-def _ranked(row: Ranked, pooled: np.ndarray, differences: Sequence[Difference] | None) -> Ranked:
+def _with_pooled_scores(row: Ranked, pooled: np.ndarray, differences: Sequence[Difference] | None) -> Ranked:
     """Return a row with its scores over the test rows of all folds together in the place of the means over folds."""
     spreads = {
         name: replace(getattr(row, name), mean=float(value))

@@ -10,7 +10,7 @@ from typing import Any
 
 from heads.ablation.distinct_settings import DistinctSettings
 from heads.ablation.grid import Range
-from heads.ablation.job_runner import Bench
+from heads.ablation.job_runner import JobRunner
 from heads.errors import SettingError
 from heads.experiment.configuration import Configuration, configurations_of
 from heads.settings import FitSettings
@@ -21,9 +21,9 @@ TRIALS_A_ROUND = 10  # asked for at once, so that stacks are full; the sampler's
 
 
 def search(
-    bench: Bench, axes: Mapping[str, tuple[Any, ...] | Range], *, n_trials: int, seed: int
+    runner: JobRunner, axes: Mapping[str, tuple[Any, ...] | Range], *, n_trials: int, seed: int
 ) -> list[Configuration]:
-    """Try `n_trials` settings for each head and its encoders, and return what was tried.
+    """Try `n_trials` settings for each head and its encoders, and return the configurations that were tried.
 
     Each has a study of its own (the tree-structured Parzen estimator, Bergstra et al., NeurIPS 2011), so that no head
     is tuned more than another; what it maximises is the mean macro-F1 over folds and seeds on the validation rows. Late
@@ -34,29 +34,32 @@ def search(
     """
     optuna = _import_optuna()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    problem = bench.problem
+    problem = runner.problem
     fixed = {name: axis[0] for name, axis in axes.items() if not isinstance(axis, Range) and len(axis) == 1}
     searched = {name: axis for name, axis in axes.items() if name not in fixed}
     heads = configurations_of(problem.fusions, problem.combinations, [FitSettings(**fixed)])
-    distinct = DistinctSettings(bench.same_settings)
-    studies = [_Study(optuna, one, searched, distinct, seed=seed + place) for place, one in enumerate(heads)]
+    distinct = DistinctSettings(runner.plain_settings)
+    studies = [
+        _Study(optuna, configuration, searched, distinct, seed=seed + index)
+        for index, configuration in enumerate(heads)
+    ]
     tried: dict[Configuration, None] = {}
     for start in range(0, n_trials, TRIALS_A_ROUND):
-        asked = {study: study.ask(min(TRIALS_A_ROUND, n_trials - start)) for study in studies}
-        configurations = [one for own in asked.values() for _, one in own]
-        configurations += [member for one in configurations for member in one.members]
+        trials_by_study = {study: study.ask(min(TRIALS_A_ROUND, n_trials - start)) for study in studies}
+        configurations = [configuration for trials in trials_by_study.values() for _trial, configuration in trials]
+        configurations += [member for configuration in configurations for member in configuration.members]
         tried |= dict.fromkeys(configurations)
-        bench.run(list(dict.fromkeys(configurations)))
-        for study, own in asked.items():
-            for trial, one in own:
-                study.tell(trial, _objective(bench, one))
-    bench.note(distinct.notes())
+        runner.run(list(dict.fromkeys(configurations)))
+        for study, trials in trials_by_study.items():
+            for trial, configuration in trials:
+                study.tell(trial, _objective(runner, configuration))
+    runner.note(distinct.notes())
     return list(tried)
 
 
-def _objective(bench: Bench, configuration: Configuration) -> float | None:
+def _objective(runner: JobRunner, configuration: Configuration) -> float | None:
     """Return the mean macro-F1 on the validation rows; None where a job did not converge."""
-    outcomes = [bench.outcomes[job] for job in bench.jobs_of(configuration)]
+    outcomes = [runner.outcomes[job] for job in runner.jobs_of(configuration)]
     if any(outcome.error is not None for outcome in outcomes):
         return None
     return statistics.fmean(outcome.validation["macro_f1"] for outcome in outcomes)
@@ -84,8 +87,8 @@ class _Study:
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
 
     def ask(self, n_trials: int) -> Sequence[tuple[Any, Configuration]]:
-        """Return trials and what each is of."""
-        if not self._distributions:  # nothing to search: one is all there is
+        """Return trials, each with the configuration that it proposes."""
+        if not self._distributions:  # nothing to search: there is one configuration
             return [(None, self._configuration)]
         trials = [self._study.ask(self._distributions) for _ in range(n_trials)]
         return [(trial, self._proposed(trial.params)) for trial in trials]
@@ -101,9 +104,9 @@ class _Study:
 
     def _proposed(self, parameters: Mapping[str, Any]) -> Configuration:
         values = {name: _value(self._axes[name], parameter) for name, parameter in parameters.items()}
-        settings = self._distinct.first(replace(self._configuration.settings, **values))
-        one = self._configuration
-        return Configuration.of(one.head, dict(one.encoders), settings, beside=one.beside)
+        settings = self._distinct.representative(replace(self._configuration.settings, **values))
+        base = self._configuration
+        return Configuration.of(base.head, dict(base.encoders), settings, beside=base.beside)
 
 
 def _distribution(optuna: ModuleType, axis: tuple[Any, ...] | Range) -> Any:

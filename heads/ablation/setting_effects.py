@@ -31,14 +31,14 @@ class Axis:
     @property
     def values(self) -> list[Any]:
         """All values that were tried, in order."""
-        return _in_order({value for own in self.means.values() for value in own}, self.kind)
+        return _in_order({value for by_value in self.means.values() for value in by_value}, self.kind)
 
 
 def axes_of(rows: Sequence[Ranked], naming: Naming) -> list[Axis]:
     """Return every axis along which some head has several values."""
-    found = [_axis(f"{own} encoder", "words", rows, partial(_encoder, own)) for own in naming.modalities]
-    found += [_axis(own.replace("_", " "), axis_kind(own), rows, partial(_setting, own)) for own in naming.settings]
-    return [axis for axis in found if axis.means]
+    axes = [_axis(f"{modality} encoder", "words", rows, partial(_encoder, modality)) for modality in naming.modalities]
+    axes += [_axis(name.replace("_", " "), axis_kind(name), rows, partial(_setting, name)) for name in naming.settings]
+    return [axis for axis in axes if axis.means]
 
 
 def _axis(name: str, kind: str, rows: Sequence[Ranked], value_of: Callable[[Configuration], Any]) -> Axis:
@@ -47,12 +47,12 @@ def _axis(name: str, kind: str, rows: Sequence[Ranked], value_of: Callable[[Conf
         value = value_of(row.configuration)
         if value is not None and row.validation is not None:
             scores[row.configuration.head][value].append(row.validation.mean)
-    if any(isinstance(value, str) for own in scores.values() for value in own):  # a word among numbers
+    if any(isinstance(value, str) for by_value in scores.values() for value in by_value):  # a word among numbers
         kind = "words"
     means = {
-        head: {value: statistics.fmean(own[value]) for value in _in_order(own, kind)}
-        for head, own in scores.items()
-        if len(own) > 1
+        head: {value: statistics.fmean(by_value[value]) for value in _in_order(by_value, kind)}
+        for head, by_value in scores.items()
+        if len(by_value) > 1
     }
     return Axis(name, kind, means)
 

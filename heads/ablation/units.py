@@ -1,4 +1,4 @@
-"""Who is trained together: what averages others, with these, which are trained once for all that average them."""
+"""Groups of what is trained together: an average with its members, which are trained once for all who average them."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import TypeVar
 
 __all__ = ["units_of"]
 
-One = TypeVar("One", bound=Hashable)
+Item = TypeVar("Item", bound=Hashable)
 
 
-def units_of(every: Iterable[One], members_of: Callable[[One], Sequence[One]]) -> list[list[One]]:
-    """Return all of them in groups, in their order: who has a member is in the same group as it.
+def units_of(items: Iterable[Item], members_of: Callable[[Item], Sequence[Item]]) -> list[list[Item]]:
+    """Return the items in groups, in their order: an item is in the same group as each of its members.
 
-    >>> units_of("abcd", lambda one: "d" if one == "a" else "")
+    >>> units_of("abcd", lambda letter: "d" if letter == "a" else "")
     [['a', 'd'], ['b'], ['c']]
     """
-    root: dict[One, One] = {}
+    root: dict[Item, Item] = {}
 
-    def find(one: One) -> One:
-        while (above := root.setdefault(one, one)) != one:
-            one = above
-        return one
+    def find(item: Item) -> Item:
+        while (above := root.setdefault(item, item)) != item:
+            item = above
+        return item
 
-    every = list(every)
-    for one in every:
-        for member in members_of(one):
-            root[find(member)] = find(one)
-    units: dict[One, list[One]] = defaultdict(list)
-    for one in every:
-        units[find(one)].append(one)
+    items = list(items)
+    for item in items:
+        for member in members_of(item):
+            root[find(member)] = find(item)
+    units: dict[Item, list[Item]] = defaultdict(list)
+    for item in items:
+        units[find(item)].append(item)
     return list(units.values())

@@ -55,19 +55,19 @@ class AuditReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as JSON has it, rows by their products' ids."""
-        found = [
+        findings = [
             {
-                **asdict(one),
-                "product": None if one.row is None else self.ids[one.row],
-                "others": [self.ids[row] for row in one.others],
+                **asdict(finding),
+                "product": None if finding.row is None else self.ids[finding.row],
+                "others": [self.ids[row] for row in finding.others],
                 "votes": {
                     name: {**asdict(votes), "nearest": [self.ids[row] for row in votes.nearest]}
-                    for name, votes in one.votes.items()
+                    for name, votes in finding.votes.items()
                 },
             }
-            for one in self.findings
+            for finding in self.findings
         ]
-        for one in found:
-            del one["row"]
-        own = {name: value for name, value in vars(self).items() if name != "ids"}
-        return own | {"run_path": str(self.run_path), "findings": found}
+        for finding in findings:
+            del finding["row"]
+        facts = {name: value for name, value in vars(self).items() if name != "ids"}
+        return facts | {"run_path": str(self.run_path), "findings": findings}

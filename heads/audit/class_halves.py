@@ -17,42 +17,45 @@ N_STEPS = 10
 N_SHOWN = 3
 
 
-def find_class_halves(evidence: Evidence, *, most: int, seed: int = 0) -> tuple[list[Finding], int]:
-    """Return classes whose rows of some modality are two clusters, the ones farthest apart first.
+def find_class_halves(evidence: Evidence, *, most_findings: int, seed: int = 0) -> tuple[list[Finding], int]:
+    """Return classes whose rows of some modality are two clusters, the ones farthest apart first, and how many.
 
-    Two means are fitted on one half of the rows, and the gap between them is measured on the other, as any rows fall
-    apart along the line that was fitted to them.
+    Two means are fitted on one half of the rows, and the gap between them is measured on the other half: along the line
+    that was fitted to them any rows fall apart.
     """
     generator = np.random.default_rng(seed)
     findings: list[Finding] = []
     for name, nearest in evidence.nearest.items():
-        rows = np.flatnonzero(nearest.is_known)
+        rows = np.flatnonzero(nearest.is_compared)
         rows = generator.permutation(rows)
         rows = rows[np.argsort(evidence.targets[rows], kind="stable")]
-        for of_class in np.split(rows, np.flatnonzero(np.diff(evidence.targets[rows])) + 1):
-            if len(of_class) >= LEAST_ROWS:
-                findings += _halves(evidence, name, of_class[:MOST_ROWS], n_rows=len(of_class))
-    findings.sort(key=lambda one: -one.score)
-    return findings[:most], len(findings)
+        for class_rows in np.split(rows, np.flatnonzero(np.diff(evidence.targets[rows])) + 1):
+            if len(class_rows) >= LEAST_ROWS:
+                finding = _split_finding(evidence, name, class_rows[:MOST_ROWS], n_rows=len(class_rows))
+                findings += [] if finding is None else [finding]
+    findings.sort(key=lambda finding: -finding.score)
+    return findings[:most_findings], len(findings)
 
 
 def two_means(vectors: np.ndarray) -> np.ndarray:
-    """Return the centres of two clusters, (2, D), from a start on both sides of the first principal component.
+    """Return the centres of two clusters, (2, D), by k-means.
+
+    It starts from the two sides of the mean along the first principal component.
 
     Shape:
         vectors: (n, D) float32
     """
     centred = vectors - vectors.mean(0)
-    first = np.linalg.svd(centred, full_matrices=False)[2][0]
-    sides = centred @ first > 0
+    direction = np.linalg.svd(centred, full_matrices=False)[2][0]
+    sides = centred @ direction > 0
     if sides.all() or not sides.any():  # rounding alone
         return np.stack([vectors.mean(0)] * 2)
     for _ in range(N_STEPS):
         centres = np.stack([vectors[sides == side].mean(0) for side in (False, True)])
-        nearer = _sides(vectors, centres)
-        if nearer.all() or not nearer.any() or (nearer == sides).all():
+        new_sides = _sides(vectors, centres)
+        if new_sides.all() or not new_sides.any() or (new_sides == sides).all():
             break
-        sides = nearer
+        sides = new_sides
     return centres
 
 
@@ -61,36 +64,36 @@ def ashman_d(values: np.ndarray, sides: np.ndarray) -> float:
 
     Shape:
         values: (n,)
-        sides: (n,) bool, which sample each is of
+        sides: (n,) bool, the sample that each value belongs to
     """
-    left, right = values[~sides], values[sides]
-    spread = float(left.var() + right.var())
-    return float(np.sqrt(2) * abs(left.mean() - right.mean()) / np.sqrt(max(spread, 1e-12)))
+    first_sample, second_sample = values[~sides], values[sides]
+    spread = float(first_sample.var() + second_sample.var())
+    return float(np.sqrt(2) * abs(first_sample.mean() - second_sample.mean()) / np.sqrt(max(spread, 1e-12)))
 
 
-def _halves(evidence: Evidence, name: str, rows: np.ndarray, *, n_rows: int) -> list[Finding]:
-    """Return a finding on the rows of one class, if they are two clusters; else none."""
+def _split_finding(evidence: Evidence, name: str, rows: np.ndarray, *, n_rows: int) -> Finding | None:
+    """Return a finding on the rows of one class if they are two clusters, else None."""
     vectors = evidence.vectors.inputs[name][torch.from_numpy(rows)].numpy()
     half = len(rows) // 2
     if not vectors[:half].std(axis=0).any():
-        return []
+        return None
     centres = two_means(vectors[:half])
-    line = centres[1] - centres[0]
+    axis = centres[1] - centres[0]
     sides = _sides(vectors, centres)
     held_out = sides[half:]
     share = float(held_out.mean())
     if min(share, 1 - share) < LEAST_SHARE:
-        return []
-    apart = ashman_d(vectors[half:] @ line, held_out)
-    if apart < APART:
-        return []
+        return None
+    distance = ashman_d(vectors[half:] @ axis, held_out)
+    if distance < APART:
+        return None
     shown = [rows[_nearest_to(vectors, centre)[:N_SHOWN]].tolist() for centre in centres]
-    given = evidence.label(int(evidence.targets[rows[0]]))
+    label = evidence.label(int(evidence.targets[rows[0]]))
     words = (
-        f"{given} ({n_rows:,} products) is of two kinds by its {name}, {100 * (1 - share):.0f} and {100 * share:.0f} % "
-        f"of it, {apart:.1f} deviations apart."
+        f"{label} ({n_rows:,} products) is of two kinds by its {name}, {100 * (1 - share):.0f} and {100 * share:.0f} % "
+        f"of it, {distance:.1f} deviations apart."
     )
-    return [Finding(kind="split", score=apart, words=words, given=given, others=[*shown[0], *shown[1]], modality=name)]
+    return Finding(kind="split", score=distance, words=words, given=label, others=[*shown[0], *shown[1]], modality=name)
 
 
 def _sides(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:

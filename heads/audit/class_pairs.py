@@ -15,35 +15,38 @@ LEAST_ROWS = 3
 N_SHOWN = 3  # rows of each class
 
 
-def find_class_pairs(evidence: Evidence, *, most: int) -> tuple[list[Finding], int]:
-    """Return pairs of classes that heads take for each other both ways, those with the greatest smaller share first."""
-    said, targets, n_classes = evidence.out_of_fold, evidence.targets, len(evidence.problem.labels.classes)
-    n_rows = np.bincount(targets[said.is_known], minlength=n_classes)
+def find_class_pairs(evidence: Evidence, *, most_findings: int) -> tuple[list[Finding], int]:
+    """Return pairs of classes that heads take for each other both ways, and how many; greatest smaller share first."""
+    out_of_fold, targets, n_classes = evidence.out_of_fold, evidence.targets, len(evidence.problem.labels.classes)
+    n_rows = np.bincount(targets[out_of_fold.is_tested], minlength=n_classes)
     issues = np.flatnonzero(is_label_issue(evidence))
-    codes, counts = np.unique(targets[issues] * n_classes + said.confident[issues], return_counts=True)
-    taken = {divmod(code, n_classes): count for code, count in zip(codes.tolist(), counts.tolist(), strict=True)}
+    confident_classes = out_of_fold.confident_classes[issues]
+    class_pairs, counts = np.unique(targets[issues] * n_classes + confident_classes, return_counts=True)
+    n_confused = {  # (label, the class that it is taken for) -> rows
+        divmod(pair, n_classes): count for pair, count in zip(class_pairs.tolist(), counts.tolist(), strict=True)
+    }
     findings = []
-    for (left, right), count in taken.items():
-        back = taken.get((right, left), 0)
-        shares = count / n_rows[left], back / n_rows[right]
-        if left < right and min(shares) >= LEAST_SHARE and min(count, back) >= LEAST_ROWS:
+    for (first_class, second_class), count in n_confused.items():
+        n_back = n_confused.get((second_class, first_class), 0)
+        shares = count / n_rows[first_class], n_back / n_rows[second_class]
+        if first_class < second_class and min(shares) >= LEAST_SHARE and min(count, n_back) >= LEAST_ROWS:
             examples = [
-                issues[(targets[issues] == one) & (said.confident[issues] == other)][:N_SHOWN].tolist()
-                for one, other in ((left, right), (right, left))
+                issues[(targets[issues] == label) & (confident_classes == taken_for)][:N_SHOWN].tolist()
+                for label, taken_for in ((first_class, second_class), (second_class, first_class))
             ]
-            names = evidence.label(left), evidence.label(right)
+            names = evidence.label(first_class), evidence.label(second_class)
             findings.append(
                 Finding(
                     kind="merge",
                     score=float(min(shares)),
                     words=(
-                        f"{count} of {n_rows[left]} products of {names[0]} are confidently taken for {names[1]}, and "
-                        f"{back} of {n_rows[right]} the other way."
+                        f"{count} of {n_rows[first_class]} products of {names[0]} are confidently taken for "
+                        f"{names[1]}, and {n_back} of {n_rows[second_class]} the other way."
                     ),
                     given=names[0],
                     suggested=names[1],
                     others=[*examples[0], *examples[1]],
                 )
             )
-    findings.sort(key=lambda one: -one.score)
-    return findings[:most], len(findings)
+    findings.sort(key=lambda finding: -finding.score)
+    return findings[:most_findings], len(findings)

@@ -27,10 +27,10 @@ DETECTORS: Mapping[str, Callable[..., tuple[list[Finding], int]]] = {
 }
 
 
-def detect(evidence: Evidence, *, most: int) -> tuple[list[Finding], dict[str, int]]:
-    """Return what is found, `most` of each kind, and how many there are of each."""
+def detect(evidence: Evidence, *, most_findings: int) -> tuple[list[Finding], dict[str, int]]:
+    """Return findings, at most `most_findings` of each kind, and how many there are of each kind."""
     findings, counts = [], {}
     for kind in KINDS:
-        listed, counts[kind] = DETECTORS[kind](evidence, most=most)
+        listed, counts[kind] = DETECTORS[kind](evidence, most_findings=most_findings)
         findings += listed
     return findings, counts

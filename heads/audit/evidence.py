@@ -1,4 +1,4 @@
-"""All that an audit's detectors look at: the problem, what heads say out of fold, and each row's nearest."""
+"""What an audit's detectors look at: the problem, what heads say out of fold, and each row's nearest rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Evidence", "gather_evidence"]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What there is to go by; rows without a class take part in nothing."""
+    """What the detectors look at; rows without a class take part in nothing."""
 
     problem: Problem
     vectors: Vectors
@@ -36,19 +36,19 @@ class Evidence:
         return self.problem.labels.classes[target] if target >= 0 else ""
 
     def votes(self, row: int, suggested: int | None) -> dict[str, Votes]:
-        """Return how the nearest of a row vote on its label and another one, or none, by modality."""
+        """Return how a row's nearest vote on its label and on a suggested one, if any, {modality: votes}."""
         votes = {}
         for name, nearest in self.nearest.items():
             rows = nearest.rows[row][nearest.rows[row] >= 0]
             if len(rows):
-                of_rows = self.targets[rows]
-                n_suggested = None if suggested is None else int((of_rows == suggested).sum())
-                votes[name] = Votes(int((of_rows == self.targets[row]).sum()), n_suggested, rows.tolist())
+                neighbour_targets = self.targets[rows]
+                n_suggested = None if suggested is None else int((neighbour_targets == suggested).sum())
+                votes[name] = Votes(int((neighbour_targets == self.targets[row]).sum()), n_suggested, rows.tolist())
         return votes
 
 
 def gather_evidence(problem: Problem, settings: AuditSettings) -> Evidence:
-    """Return what there is to go by: heads are trained, and every row is compared with every other.
+    """Train heads, compare every row with every other, and return the evidence.
 
     Raises:
         HeadError, LabelError: a head cannot be trained.

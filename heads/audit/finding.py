@@ -1,4 +1,4 @@
-"""What an audit finds: one thing to look at, of a product or of classes, with the evidence."""
+"""What an audit finds wrong with a product or with classes, and the evidence for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS = {  # kind -> what such findings are, in the order in which they are told
 
 @dataclass(frozen=True)
 class Votes:
-    """How many of the nearest in one modality have the given label, how many the suggested one, and who they are."""
+    """How many of the nearest rows in one modality have the given label, how many the suggested one, and which."""
 
     n_given: int
     n_suggested: int | None  # None: none is suggested
@@ -29,7 +29,7 @@ class Votes:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to look at; within a kind a higher score comes first, and between kinds scores say nothing."""
+    """Something for a person to look at; scores order the findings of one kind, the highest first."""
 
     kind: str
     score: float

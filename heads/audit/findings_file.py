@@ -38,23 +38,23 @@ def write_findings(
             "finding", "product", "label", "given", "suggested", "score", "given_probability", "suggested_probability",
             *columns, "others", "words",
         ])  # fmt: skip
-        for one in findings:
-            votes = [one.votes.get(name) for name in modalities]
+        for finding in findings:
+            votes = [finding.votes.get(name) for name in modalities]
             cells = [
                 [vote.n_given, vote.n_suggested, _ids(vote.nearest, ids)] if vote else ["", "", ""] for vote in votes
             ]
             writer.writerow([
-                one.kind,
-                "" if one.row is None else ids[one.row],
+                finding.kind,
+                "" if finding.row is None else ids[finding.row],
                 "",
-                one.given,
-                one.suggested,
-                f"{one.score:.6g}",
-                _share(one.given_probability),
-                _share(one.suggested_probability),
-                *(cell for of_modality in cells for cell in of_modality),
-                _ids(one.others, ids),
-                one.words,
+                finding.given,
+                finding.suggested,
+                f"{finding.score:.6g}",
+                _share(finding.given_probability),
+                _share(finding.suggested_probability),
+                *(cell for modality_cells in cells for cell in modality_cells),
+                _ids(finding.others, ids),
+                finding.words,
             ])  # fmt: skip
         writer.writerows([CORRECTED, *line, *[""] * (7 + len(columns))] for line in corrected.items())
 

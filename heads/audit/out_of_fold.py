@@ -27,17 +27,17 @@ FUSED = "late"
 
 @dataclass(frozen=True)
 class Opinions:
-    """What one modality's heads say of each row; of rows that have nothing of it, or that none tested, nothing.
+    """What one modality's heads say of each row; nothing of rows that lack it or that no fold tested.
 
     Shape:
         classes: (N,) int64, the most probable class; -1 where nothing is said
         confidences: (N,) float32, its probability
-        of_given: (N,) float32, that of the row's own class
+        given_probabilities: (N,) float32, the probability of the row's label
     """
 
     classes: np.ndarray
     confidences: np.ndarray
-    of_given: np.ndarray
+    given_probabilities: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -45,19 +45,19 @@ class OutOfFold:
     """What the fused heads say of each row, and what those of each modality say.
 
     Shape:
-        is_known: (N,) bool, the rows that a fold tested
-        of_given: (N,) float32, the probability of the row's own class
-        others: (N,) int64, the most probable other class; -1 where nothing is known
-        of_others: (N,) float32, its probability
-        confident: (N,) int64, the most probable of the classes that reach their thresholds; -1 where none does
+        is_tested: (N,) bool, the rows that a fold tested
+        given_probabilities: (N,) float32, the probability of the row's label
+        alternatives: (N,) int64, the most probable class besides the label; -1 for rows that no fold tested
+        alternative_probabilities: (N,) float32, its probability
+        confident_classes: (N,) int64, the most probable of the classes that reach their thresholds; -1 where none does
         thresholds: (K,) float32
     """
 
-    is_known: np.ndarray
-    of_given: np.ndarray
-    others: np.ndarray
-    of_others: np.ndarray
-    confident: np.ndarray
+    is_tested: np.ndarray
+    given_probabilities: np.ndarray
+    alternatives: np.ndarray
+    alternative_probabilities: np.ndarray
+    confident_classes: np.ndarray
     thresholds: np.ndarray
     by_modality: Mapping[str, Opinions]
 
@@ -65,7 +65,8 @@ class OutOfFold:
 def ask_out_of_fold(problem: Problem, settings: AuditSettings) -> OutOfFold:
     """Train each modality's head on every fold, average them, and return what they say of the rows that they test.
 
-    A block of probabilities is held at a time. Thresholds need a first look at all rows, what reaches them a second.
+    One block of probabilities is in memory at a time, so that heads answer twice: for the thresholds, and for the
+    classes that reach them.
 
     Raises:
         HeadError, LabelError: a head cannot be trained.
@@ -96,21 +97,21 @@ def ask_out_of_fold(problem: Problem, settings: AuditSettings) -> OutOfFold:
 
         experiment.run(jobs, take)
     by_modality = {name: _opinions(problem, trained, name) for name in encoders}
-    return _second_look(problem, trained, fused, by_modality)
+    return _out_of_fold(problem, trained, fused, by_modality)
 
 
-def class_thresholds(of_given: np.ndarray, targets: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return each class's threshold: the mean probability of the class in the rows that are given it.
+def class_thresholds(given_probabilities: np.ndarray, targets: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return each class's threshold: the mean probability of the class in the rows that have it as their label.
 
     That of Northcutt, Jiang and Chuang, Confident learning (arXiv 1911.00068); infinite for a class without rows.
 
     Shape:
-        of_given: (n,) float32, each row's probability of its own class
+        given_probabilities: (n,) float32, the probability of each row's label
         targets: (n,) int64
         output: (K,) float32
     """
     counts = np.bincount(targets, minlength=n_classes)
-    sums = np.bincount(targets, weights=of_given, minlength=n_classes)
+    sums = np.bincount(targets, weights=given_probabilities, minlength=n_classes)
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.inf).astype(np.float32)
 
 
@@ -125,43 +126,51 @@ def _opinions(problem: Problem, trained: Mapping[tuple[str, int], Trained], name
         rows = split.test[present]
         opinions.classes[rows] = answers.predictions[present]
         opinions.confidences[rows] = answers.confidences[present]
-        opinions.of_given[rows] = answers.of_targets[present]
+        opinions.given_probabilities[rows] = answers.of_targets[present]
     return opinions
 
 
-def _second_look(
+def _out_of_fold(
     problem: Problem,
     trained: Mapping[tuple[str, int], Trained],
     fused: str,
     by_modality: Mapping[str, Opinions],
 ) -> OutOfFold:
     targets, n_rows = problem.labels.targets, len(problem.labels.targets)
-    of_given = np.zeros(n_rows, np.float32)
+    given_probabilities = np.zeros(n_rows, np.float32)
     for fold, split in enumerate(problem.folds):
-        of_given[split.test] = trained[fused, fold].answers["test"].of_targets
-    is_known = np.zeros(n_rows, dtype=bool)
-    is_known[problem.test_rows] = True
-    thresholds = class_thresholds(of_given[is_known], targets[is_known], len(problem.labels.classes))
-    others, confident = np.full(n_rows, -1), np.full(n_rows, -1)
-    of_others = np.zeros(n_rows, np.float32)
+        given_probabilities[split.test] = trained[fused, fold].answers["test"].of_targets
+    is_tested = np.zeros(n_rows, dtype=bool)
+    is_tested[problem.test_rows] = True
+    thresholds = class_thresholds(given_probabilities[is_tested], targets[is_tested], len(problem.labels.classes))
+    alternatives, confident_classes = np.full(n_rows, -1), np.full(n_rows, -1)
+    alternative_probabilities = np.zeros(n_rows, np.float32)
     for rows, probabilities in _blocks(problem, trained, fused):
-        places = np.arange(len(rows))
+        row_indices = np.arange(len(rows))
         reaching = np.where(probabilities >= thresholds, probabilities, -1)
         best = reaching.argmax(1)
-        confident[rows] = np.where(reaching[places, best] >= 0, best, -1)
-        probabilities[places, targets[rows]] = -1
-        others[rows] = probabilities.argmax(1)
-        of_others[rows] = probabilities[places, others[rows]]
-    return OutOfFold(is_known, of_given, others, of_others, confident, thresholds, by_modality)
+        confident_classes[rows] = np.where(reaching[row_indices, best] >= 0, best, -1)
+        probabilities[row_indices, targets[rows]] = -1
+        alternatives[rows] = probabilities.argmax(1)
+        alternative_probabilities[rows] = probabilities[row_indices, alternatives[rows]]
+    return OutOfFold(
+        is_tested=is_tested,
+        given_probabilities=given_probabilities,
+        alternatives=alternatives,
+        alternative_probabilities=alternative_probabilities,
+        confident_classes=confident_classes,
+        thresholds=thresholds,
+        by_modality=by_modality,
+    )
 
 
 def _blocks(
     problem: Problem, trained: Mapping[tuple[str, int], Trained], fused: str
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield some rows, (b,), and the probabilities of all classes for each, (b, K), of every row that is tested."""
+    """Yield blocks of the tested rows, (b,) int64, each with the probabilities of all classes, (b, K) float32."""
     for fold, split in enumerate(problem.folds):
         vectors = problem.joint_vectors(problem.combinations[0], fold)
         head = trained[fused, fold].head
         blocks = head.answer_blocks(vectors.inputs, vectors.present, vectors.tokens, rows=torch.from_numpy(split.test))
-        for places, block in blocks:
-            yield split.test[places.numpy()], block.exp().numpy()
+        for positions, block in blocks:
+            yield split.test[positions.numpy()], block.exp().numpy()

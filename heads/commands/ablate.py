@@ -27,13 +27,13 @@ setting = setting_options(AblationSettings)
 
 
 class AblateCommand(Command):
-    """Says when it is stopped that nothing is lost."""
+    """A command that says, when it is stopped, that nothing is lost."""
 
     interrupted = "Stopped. The jobs that are done are remembered: the same line goes on."
 
 
 def axis(*flags: str, help: str) -> Any:  # noqa: A002 - click's own word
-    """Return a click option for a setting that takes a list."""
+    """Return the click option of a setting that takes a list."""
     name = flags[0].lstrip("-").replace("-", "_")
     default = getattr(FitSettings(), name)
     return click.option(
@@ -42,7 +42,7 @@ def axis(*flags: str, help: str) -> Any:  # noqa: A002 - click's own word
 
 
 def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
-    """Make the file's values the defaults: what stands on the command line wins."""
+    """Make the file's values the defaults, over which the command line wins, and return the path."""
     if path is not None:
         options = {
             flag.lstrip("-"): str(parameter.name)
@@ -62,8 +62,9 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @setting("--label", help="The column to learn; default: label, category, class or target.")
 @setting("--label-level", type=int, help="Of labels such as a > b or lists: 1 is the first, -1 the last.")
 @click.option("--encoders", metavar="LIST", help="Of the cache's encoders; default: all of each modality.")
-@click.option("--encoder", "named", multiple=True, metavar="MODALITY=NAME", help="Likewise, one; may be repeated.",
-              callback=lambda *given: tuple(map("=".join, parse_encoders(given[-1]))))  # fmt: skip
+@click.option("--encoder", "encoder_names", multiple=True, metavar="MODALITY=NAME",
+              help="Likewise, one; may be repeated.",
+              callback=lambda _context, _option, texts: tuple(map("=".join, parse_encoders(texts))))  # fmt: skip
 @click.option("--modalities", metavar="LIST", help="Default: all that the cache has, and metadata.")
 @click.option("--metadata-columns", metavar="LIST", help="Of the catalogue, as the modality metadata; auto chooses.")
 @click.option("--metadata-counts", metavar="LIST", help="Columns whose counts of words and characters are metadata.")
@@ -113,7 +114,7 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @click.option("--name", help="The run folder's name; default: the label, -ablation and a number.")
 @click.option("--memo", "memo_path", type=LOCAL_PATH, help="Where jobs are remembered; default: memo.sqlite in --runs.")
 @click.option("--no-report", is_flag=True, help="Leave out report.html, the page that shows it all with figures.")
-@click.option("--track", "trackers", metavar="LIST", callback=lambda *given: parse_trackers(given[-1]),
+@click.option("--track", "trackers", metavar="LIST", callback=lambda _context, _option, text: parse_trackers(text),
               help="Tell tensorboard, mlflow, wandb of the run when it is done; each is an extra.")  # fmt: skip
 @click.option(
     "--top", type=click.IntRange(min=1), help="Rows of the ranking to print.  [default: 5; all with --details]"
@@ -124,7 +125,7 @@ def ablate(
     cache_path: Path,
     fusion: str,
     encoders: str | None,
-    named: tuple[str, ...],
+    encoder_names: tuple[str, ...],
     modalities: str | None,
     metadata_columns: str | None,
     metadata_counts: str | None,
@@ -146,7 +147,7 @@ def ablate(
     texts = {field: options.pop(field) for field in AXES if field in options}
     settings = AblationSettings(
         fusions=parse_fusions(fusion),
-        encoders=((_listed(encoders) or ()) + named),
+        encoders=((_listed(encoders) or ()) + encoder_names),
         modalities=_listed(modalities),
         metadata_columns=parse_columns(metadata_columns),
         metadata_counts=parse_columns(metadata_counts) or (),
@@ -171,7 +172,7 @@ def ablate(
                 with_report=not no_report,
                 trackers=trackers,
             )
-    except TrackError as error:  # the run is there all the same
+    except TrackError as error:  # the run is written, only a tracker was not told
         _show(error.report, details=details, top=top, as_json=as_json)
         raise
     _show(report, details=details, top=top, as_json=as_json)

@@ -1,4 +1,4 @@
-"""What `heads-ablate` prints: the verdict and the top of the ranking, and by option the whole of it."""
+"""What `heads-ablate` prints: the verdict and the top of the ranking, and by option the whole ranking."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def show_report(report: AblationReport, *, details: bool, top: int | None) -> No
         n_rows = len(report.ranking.rows)
         print_wrapped(f"A race: {report.n_dropped} of {n_rows} configurations were dropped as certainly behind.")
     if report.untrained:
-        some = f" ({', '.join(report.untrained)})"
-        print_wrapped(f"UNTRAINED encoders{some}: these numbers say nothing about real ones.")
+        untrained = f" ({', '.join(report.untrained)})"
+        print_wrapped(f"UNTRAINED encoders{untrained}: these numbers say nothing about real ones.")
     if verdict := verdict_text(report.ranking, report.naming):
         echo()
         print_wrapped(verdict)
@@ -33,8 +33,8 @@ def show_report(report: AblationReport, *, details: bool, top: int | None) -> No
     n_rows = len(report.ranking.rows)
     shown = top or (n_rows if details else TOP)
     most_failures = MOST_FAILURES if details else 1
-    if together := differences_text(report.ranking):
-        print_wrapped(together)
+    if intervals_note := differences_text(report.ranking):
+        print_wrapped(intervals_note)
     for line in ranking_lines(report.ranking, report.naming, top=shown, most_failures=most_failures):
         echo(line)
     if report.is_late_fitted:
@@ -61,5 +61,5 @@ def _show_details(report: AblationReport) -> None:
     echo(f"{report.n_trained} of {report.n_jobs} jobs trained{again}, {report.n_remembered} remembered.")
 
 
-def _count(n: int, one: str) -> str:
-    return f"{n} {one if n == 1 else one + 's'}"
+def _count(number: int, singular: str) -> str:
+    return f"{number} {singular if number == 1 else singular + 's'}"

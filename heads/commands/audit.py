@@ -97,10 +97,11 @@ def audit(
 
 def _show(report: AuditReport, *, n_shown: int, has_page: bool) -> None:
     encoders = "  ".join(f"{modality}: {name}" for modality, name in report.encoders.items())
-    left_out = ", ".join(f"{count:,} {why}" for why, count in report.left_out.items())
+    left_out = ", ".join(f"{count:,} {reason}" for reason, count in report.left_out.items())
+    left_out_part = f"; left out: {left_out}" if left_out else ""
     print_wrapped(
         f"{report.label}: {report.n_classes} classes; {report.n_audited:,} of {report.n_products:,} products audited"
-        + (f"; left out: {left_out}" if left_out else "")
+        f"{left_out_part}"
     )
     echo(encoders)
     if report.untrained:
@@ -109,11 +110,11 @@ def _show(report: AuditReport, *, n_shown: int, has_page: bool) -> None:
     echo()
     print_wrapped(report.verdict)
     echo()
-    print_table(["what", "found"], [[what, f"{report.counts[kind]:,}"] for kind, what in KINDS.items()], width=WIDTH)
-    for kind, what in KINDS.items():
-        of_kind = [one for one in report.findings if one.kind == kind][:n_shown]
-        if of_kind:
-            echo(f"\n{what}, {'the first' if len(of_kind) == 1 else f'the first {len(of_kind)}'}:")
-        for one in of_kind:
-            print_wrapped(one.words if one.row is None else f"{report.ids[one.row]}: {one.words}")
+    print_table(["what", "found"], [[title, f"{report.counts[kind]:,}"] for kind, title in KINDS.items()], width=WIDTH)
+    for kind, title in KINDS.items():
+        shown_findings = [finding for finding in report.findings if finding.kind == kind][:n_shown]
+        if shown_findings:
+            echo(f"\n{title}, {'the first' if len(shown_findings) == 1 else f'the first {len(shown_findings)}'}:")
+        for finding in shown_findings:
+            print_wrapped(finding.words if finding.row is None else f"{report.ids[finding.row]}: {finding.words}")
     echo(f"\n{report.run_path}/findings.csv{', report.html' if has_page else ''}  ({report.elapsed_s:.1f} s)")

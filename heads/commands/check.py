@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 SHOWN = {"ok": "ok", "failed": "FAIL", "not checked": "-"}
-# The mark at its beginning has click leave the lines as they are.
+# \b at its beginning has click leave the lines as they are.
 EXPLAINED = """\b
 shape   answers are finite (B, K) float32 logits, for one row too
 repeat  the same rows get the same answers: dropout is switched off
@@ -46,16 +46,18 @@ def check(heads: tuple[str, ...], dims: str, classes: int, seed: int, details: b
     HEAD is a built-in head (default: all of them), or a class of your own: module:Class or path/to/file.py:Class, built
     as Class(dims, n_classes=K).
     """
-    own_dims = parse_dims(dims)
+    modality_dims = parse_dims(dims)
     from heads.checks.check_head import check_heads
 
-    reports = check_heads(heads, dims=own_dims, n_classes=classes, seed=seed)
+    reports = check_heads(heads, dims=modality_dims, n_classes=classes, seed=seed)
     if as_json:
         print_json({"heads": [{**asdict(report), "passed": report.passed} for report in reports]})
     else:
         _show(reports, details=details)
     if failed := [report for report in reports if not report.passed]:
-        shown = "; ".join(f"{report.name} fails {', '.join(one.check for one in report.failures)}" for report in failed)
+        shown = "; ".join(
+            f"{report.name} fails {', '.join(finding.check for finding in report.failures)}" for report in failed
+        )
         raise HeadError(f"Expected every head to pass every check, but {shown}. The reasons stand with the results.")
 
 
@@ -64,7 +66,7 @@ def _show(reports: list[CheckReport], *, details: bool) -> None:
     n_passed = sum(report.passed for report in reports)
     echo(f"{n_passed} of {len(reports)} heads pass every check.\n")
     checks = [finding.check for finding in reports[0].findings]
-    # Of a class of your own its name is enough in the table: a path would push it off the screen.
+    # A user's own class is shown without its path or module, which would make the table wider than the screen.
     rows = [
         [report.name.rpartition(":")[2], *(SHOWN[finding.outcome] for finding in report.findings)] for report in reports
     ]
@@ -85,5 +87,5 @@ def _show_details(reports: list[CheckReport]) -> None:
         for finding in report.findings:
             if finding.outcome == "not checked":
                 left_out.setdefault(finding.reason, []).append(finding.check)
-        why = "".join(f"; not {', '.join(checks)}: {reason}" for reason, checks in left_out.items())
-        print_wrapped(f"{report.name}: checked in {report.elapsed_s:.1f} s{why}")
+        unchecked = "".join(f"; not {', '.join(checks)}: {reason}" for reason, checks in left_out.items())
+        print_wrapped(f"{report.name}: checked in {report.elapsed_s:.1f} s{unchecked}")

@@ -1,4 +1,4 @@
-"""The options that choose encoders: those of a cache; of raw products, where they work and what they are built from."""
+"""The options that choose encoders: which of a cache's, and for raw products their device and their files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def cached_encoder_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``--encoder``; it gets `encoders`, {modality: encoder}."""
     return click.option(
         "--encoder", "encoders", multiple=True, metavar="MODALITY=NAME", help="Where the cache has several.",
-        callback=lambda *given: _one_each(given[-1]),
+        callback=lambda _context, _option, texts: _encoder_by_modality(texts),
     )(command)  # fmt: skip
 
 
@@ -35,28 +35,29 @@ def encoder_file_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that name an encoder's files; it gets `encoders`."""
 
     @functools.wraps(command)
-    def called(**options: Any) -> Any:
+    def command_with_encoders(**options: Any) -> Any:
         encoders = {name: value for name in NAMES if (value := options.pop(name)) is not None}
         return command(encoders=encoders, **options)
 
     for name in reversed(NAMES):
-        modality, _, what = name.partition("_")
-        text = f"Where the {modality} encoder's {'weights are' if what == 'weights' else 'model is'} by now; default: "
-        called = click.option(f"--{modality}-{what}", help=text + "where it was extracted from.")(called)
-    return called
+        modality, _, noun = name.partition("_")
+        text = f"Where the {modality} encoder's {'weights are' if noun == 'weights' else 'model is'} by now; default: "
+        option = click.option(f"--{modality}-{noun}", help=text + "where it was extracted from.")
+        command_with_encoders = option(command_with_encoders)
+    return command_with_encoders
 
 
-def _one_each(texts: tuple[str, ...]) -> dict[str, str]:
-    """Return the encoder of each modality.
+def _encoder_by_modality(texts: tuple[str, ...]) -> dict[str, str]:
+    """Return the encoders that texts such as ``image=resnet18`` name, {modality: encoder}.
 
     Raises:
         SettingError: a text names none, or a modality has two.
     """
-    chosen: dict[str, str] = {}
+    encoders: dict[str, str] = {}
     for modality, encoder in parse_encoders(texts):
-        if chosen.setdefault(modality, encoder) != encoder:
-            both = f"{modality}={chosen[modality]}+{encoder}"
+        if encoders.setdefault(modality, encoder) != encoder:
+            both = f"{modality}={encoders[modality]}+{encoder}"
             raise SettingError(
                 f"--encoder: expected one of {modality}, got two. Name one; a training takes both as {both}."
             )
-    return chosen
+    return encoders

@@ -101,4 +101,8 @@ def _show_int8(report: Int8Report) -> None:
 
 
 def _as_dict(report: ExportReport) -> dict[str, object]:
-    return {**asdict(report), "folder": str(report.folder), "inputs": [str(one) for one in report.inputs]}
+    return {
+        **asdict(report),
+        "folder": str(report.folder),
+        "inputs": [str(graph_input) for graph_input in report.inputs],
+    }

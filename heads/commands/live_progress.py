@@ -45,7 +45,7 @@ class Progress:
         self._live: Live | None = None
         self._n_expected = self._n_remembered = self._n_trained = self._n_failed = 0
         self._scores: dict[Configuration, list[float]] = defaultdict(list)
-        self._started_s = self._told_s = clock()
+        self._started_s = self._line_printed_s = clock()
 
     def __enter__(self) -> Progress:
         return self
@@ -59,7 +59,7 @@ class Progress:
     def expect(self, n_jobs: int) -> None:
         """Hear that so many more jobs are wanted."""
         self._n_expected += n_jobs
-        if self._is_live and not self._live:  # from here on nothing else is written to stderr
+        if self._is_live and not self._live:  # not before the first jobs: until then notes are written to stderr, too
             from rich.console import Console
             from rich.live import Live
 
@@ -78,14 +78,14 @@ class Progress:
             self._scores[job.configuration].append(outcome.validation["macro_f1"])
         else:
             self._n_failed += 1
-        if not self._live and not remembered and self._clock() - self._told_s >= LINE_EVERY_S:
-            self._told_s = self._clock()
+        if not self._live and not remembered and self._clock() - self._line_printed_s >= LINE_EVERY_S:
+            self._line_printed_s = self._clock()
             print(self.line(), file=self._file, flush=True)
 
     def drop(self, dropped: Mapping[Configuration, Dropped], line: str) -> None:
-        """Say who is dropped from a race, and show those no more whose scores are of fewer folds."""
-        for one in dropped:
-            self._scores.pop(one, None)
+        """Print the line on who is dropped from a race, and show them no more: their scores are of fewer folds."""
+        for configuration in dropped:
+            self._scores.pop(configuration, None)
         if self._live:
             self._live.console.print(line, markup=False, highlight=False)
         else:
@@ -122,7 +122,13 @@ class Progress:
         return table
 
     def _best(self) -> list[tuple[str, float, int]]:
-        scores = dict(self._scores)  # the table is drawn by a thread of its own
+        """Return name, mean macro-F1 and number of jobs of each configuration, the best first."""
+        scores = {  # copied, since another thread draws the table
+            configuration: list(its_scores) for configuration, its_scores in dict(self._scores).items() if its_scores
+        }
         naming = Naming(scores)
-        means = {one: statistics.fmean(list(own)) for one, own in scores.items() if own}
-        return [(naming.name(one), means[one], len(scores[one])) for one in sorted(means, key=lambda one: -means[one])]
+        rows = [
+            (naming.name(configuration), statistics.fmean(its_scores), len(its_scores))
+            for configuration, its_scores in scores.items()
+        ]
+        return sorted(rows, key=lambda row: -row[1])

@@ -23,13 +23,13 @@ OPTIONS = (
 
 
 def page_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options; it gets `page`, the settings."""
+    """Give a command these options; it gets `page`, the `ReportSettings` made of them."""
 
     @functools.wraps(command)
-    def called(*, image_column: Any, title_column: Any, image_root: Any, **options: Any) -> Any:
+    def command_with_page(*, image_column: Any, title_column: Any, image_root: Any, **options: Any) -> Any:
         page = ReportSettings(image_column=image_column, title_column=title_column, image_root=image_root)
         return command(page=page, **options)
 
     for option in reversed(OPTIONS):
-        called = option(called)
-    return called
+        command_with_page = option(command_with_page)
+    return command_with_page

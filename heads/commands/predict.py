@@ -55,8 +55,8 @@ def predict(
     from heads.prediction.catalogue_cache import RawColumns
     from heads.workflows.predict import predict as answer
 
-    named = {name: options.pop(name) for name in ("id_column", "image_column", "text_columns", "image_root")}
-    columns = RawColumns(**named) if any(value is not None for value in named.values()) else None
+    column_options = {name: options.pop(name) for name in ("id_column", "image_column", "text_columns", "image_root")}
+    columns = RawColumns(**column_options) if any(value is not None for value in column_options.values()) else None
     report = answer(
         run_path, source_path, output, names=heads or None, n_top=top, device=device, encoders=encoders,
         columns=columns, **options,

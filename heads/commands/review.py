@@ -68,15 +68,15 @@ def review(
 
 
 def _show(report: ReviewReport) -> None:
-    """Print what is known, what is asked for and why, what is not, and where it is."""
+    """Print how many products have a label, how many are asked for and why, which never are, and the files."""
     for note in report.notes:
         print_wrapped(note)
     of_classes = f", of {len(report.classes)} classes" if report.classes else ""
     print_wrapped(f"{report.label}: {report.n_labelled:,} of {report.n_products:,} products have a label{of_classes}.")
     print_wrapped(f"{report.n_asked:,} of {report.n_candidates:,} that may be asked for are asked for. {report.how}")
     left_out = [
-        f"{count:,} {what}"
-        for count, what in (
+        f"{count:,} {description}"
+        for count, description in (
             (report.n_copies, "copy of another" if report.n_copies == 1 else "copies of others"),
             (report.n_placeholders, "with a placeholder"),
             (report.n_without_vector, "without a vector"),
@@ -90,5 +90,5 @@ def _show(report: ReviewReport) -> None:
 
 
 def _short(path: Path) -> str:
-    """Return a path as it is shorter: from here, where it lies below."""
+    """Return a path relative to the current folder, if it is below it."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -58,7 +58,7 @@ setting = setting_options(TrainSettings)
     "--size",
     "sizes",
     metavar="LIST",
-    callback=lambda *given: parse_sizes(given[-1]),
+    callback=lambda _context, _option, text: parse_sizes(text),
     help="small: does it run; large: can it learn by heart; regularised: does it generalise; all: side by side, the "
     "last being the run's; each trains all heads anew, large for long: minutes with --fusion all. Other options win.",
 )
@@ -103,7 +103,7 @@ setting = setting_options(TrainSettings)
 @click.option("--name", help="The run folder's name; default: the label and a number.")
 @click.option("--no-report", is_flag=True, help="Leave report.html out of the run folder.")
 @page_options
-@click.option("--track", "trackers", metavar="LIST", callback=lambda *given: parse_trackers(given[-1]),
+@click.option("--track", "trackers", metavar="LIST", callback=lambda _context, _option, text: parse_trackers(text),
               help="Tell tensorboard, mlflow, wandb of the run when it is done; each is an extra.")  # fmt: skip
 @details_option
 @json_option
@@ -138,8 +138,9 @@ def train(
         metadata_counts=parse_columns(metadata_counts) or (),
         **options,
     )
-    sized = {size: replace(settings, **_unnamed(context, SIZES[size])) for size in sizes}
-    settings = [settings, *sized.values()][-1]
+    settings_by_size = {size: replace(settings, **_without_named_options(context, SIZES[size])) for size in sizes}
+    if sizes:
+        settings = settings_by_size[sizes[-1]]
     from heads.workflows.train import train as run
 
     try:
@@ -151,9 +152,9 @@ def train(
             command=["heads-train", *sys.argv[1:]],
             report=None if no_report else page,
             trackers=trackers,
-            sizes=sized,
+            sizes=settings_by_size,
         )
-    except TrackError as error:  # the run is there all the same
+    except TrackError as error:  # the run is written, only a tracker was not told
         _show(error.report, details=details, missing=missing, as_json=as_json)
         raise
     _show(report, details=details, missing=missing, as_json=as_json)
@@ -168,7 +169,8 @@ def _show(report: Any, *, details: bool, missing: bool, as_json: bool) -> None:
     show_report(report, details=details, missing=missing)
 
 
-def _unnamed(context: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
+def _without_named_options(context: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options without those that the command line names, which win."""
     return {
         option: value
         for option, value in options.items()

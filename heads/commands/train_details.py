@@ -1,4 +1,4 @@
-"""What stands behind the answer of `heads-train`: all scores, weights, comparisons and sentences."""
+"""The details behind what `heads-train` prints: all scores, weights, comparisons and sentences."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def _show_scores(report: RunReport) -> None:
     shown += [(f"({name})", scored) for name, scored in report.controls.items()]
     header = ["head", "acc", "95 %", "macro-F1", "95 %", "gap", "s"]
     print_table(header, [[name, *_cells(scored)] for name, scored in shown], width=WIDTH)
-    others = {name: metric for name, metric in METRICS.items() if name not in JUDGED}
+    other_metrics = {name: metric for name, metric in METRICS.items() if name not in JUDGED}
     echo()
     print_table(
-        ["head", *(metric.label for metric in others.values())],
-        [[name, *(metric.show(own[score]) for score, metric in others.items())] for name, own in shown],
+        ["head", *(metric.label for metric in other_metrics.values())],
+        [[name, *(metric.show(scored[score]) for score, metric in other_metrics.items())] for name, scored in shown],
         width=WIDTH,
     )
     print_wrapped("ECE of few rows is above zero by chance: calibrated perfectly, a head would show its floor.")
@@ -81,20 +81,20 @@ def show_apart(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
     """Print accuracy and macro-F1 of each head on the test rows with a placeholder and on the others, where both are.
 
     Args:
-        rows: what is shown of a head, and its scores.
+        rows: each head's name as it is printed, and its scores.
     """
-    scored = [(name, own["apart"]) for name, own in rows if own.get("apart")]
-    if not scored:
+    apart = [(name, scored["apart"]) for name, scored in rows if scored.get("apart")]
+    if not apart:
         return
     echo()
     print_wrapped(APART)
     echo()
-    header = [f"{part} ({own['n_rows']:,})" for part, own in scored[0][1].items()]
-    print_table(["head", *header], [[name, *map(_pair, parts.values())] for name, parts in scored], width=WIDTH)
+    header = [f"{part} ({scored['n_rows']:,})" for part, scored in apart[0][1].items()]
+    print_table(["head", *header], [[name, *map(_pair, parts.values())] for name, parts in apart], width=WIDTH)
 
 
 def rows_of_heads(report: RunReport) -> list[tuple[str, str]]:
-    """Return each head with what its row is called: a guarded fusion stands below its own, late has its weights."""
+    """Return each head with the name of its row: a guarded fusion stands below its fusion, late shows its weights."""
     weights = ",".join(f"{round(weight, 2):g}".removeprefix("0") or "0" for weight in report.weights.values())
     rows = []
     for head in report.metrics:
@@ -151,7 +151,7 @@ def _show_weights(report: RunReport) -> None:
 
 def show_missing(report: RunReport) -> None:
     """Print accuracy and macro-F1 of each head without some modalities, a few columns at a time."""
-    columns = [what for what in report.missing if what != "+".join(report.encoders)]
+    columns = [condition for condition in report.missing if condition != "+".join(report.encoders)]
     echo()
     print_wrapped("Accuracy/macro-F1 with these modalities alone, and with entries missing at random:")
     n_shown = max(1, (WIDTH - LONGEST_HEAD) // (2 + max(map(len, [*columns, "100.0/100.0"]))))
@@ -160,7 +160,7 @@ def show_missing(report: RunReport) -> None:
         echo()
         print_table(
             ["head", *shown],
-            [[head, *(_pair(report.missing[what][head]) for what in shown)] for head in report.metrics],
+            [[head, *(_pair(report.missing[condition][head]) for condition in shown)] for head in report.metrics],
             width=WIDTH,
         )
 
@@ -186,8 +186,8 @@ def _show_comparisons(report: RunReport) -> None:
                 f"{verdict.rows.p_value:.3f}",
                 f"+{verdict.classes.n_won} -{verdict.classes.n_lost} ={verdict.classes.n_tied}",
                 *(
-                    f"{100 * own['accuracy'].mean:.1f}/{100 * own['macro_f1'].mean:.1f}"
-                    for own in verdict.importance.values()
+                    f"{100 * scores['accuracy'].mean:.1f}/{100 * scores['macro_f1'].mean:.1f}"
+                    for scores in verdict.importance.values()
                 ),
             ]
         )

@@ -1,4 +1,4 @@
-"""What `heads-train` prints of a run: the answer in a dozen lines, and by option what stands behind it."""
+"""What `heads-train` prints of a run: the answer in a dozen lines, and by option the details."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def _show_problem(report: RunReport) -> None:
     encoders = [f"{modality}: {encoder}" for modality, encoder in report.encoders.items()]
     print_wrapped("  ".join(encoders) if len("  ".join(encoders)) <= WIDTH else "\n\n".join(encoders))
     if report.untrained:
-        some = f" ({', '.join(report.untrained)})" if len(report.untrained) < len(report.encoders) else ""
-        print_wrapped(f"UNTRAINED encoders{some}: these numbers say nothing about real ones.")
+        untrained = f" ({', '.join(report.untrained)})" if len(report.untrained) < len(report.encoders) else ""
+        print_wrapped(f"UNTRAINED encoders{untrained}: these numbers say nothing about real ones.")
 
 
 def _show_heads(report: RunReport) -> None:
@@ -63,14 +63,14 @@ def _show_heads(report: RunReport) -> None:
 
 
 def _show_verdict(report: RunReport) -> None:
-    """Print the verdict on the best fusion, and what of the others the table cannot say."""
+    """Print the verdict on the best fusion, and of the others only what the table does not show."""
     if not report.verdicts:
         return
     best = choose_heads(report.metrics, list(report.encoders)).fusion
     for verdict in report.verdicts:
         if verdict.fusion == best:
-            chosen = f"On the validation rows {best} is the best fusion. " if len(report.verdicts) > 1 else ""
-            print_wrapped(chosen + verdict.sentence)
+            choice = f"On the validation rows {best} is the best fusion. " if len(report.verdicts) > 1 else ""
+            print_wrapped(choice + verdict.sentence)
         elif verdict.accuracy.sign != verdict.macro_f1.sign:  # the table has macro-F1 alone
             print_wrapped(verdict.sentence)
     rivals: dict[str, list[str]] = {}  # control -> the fusions that are not surely better

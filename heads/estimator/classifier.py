@@ -18,7 +18,7 @@ from heads.errors import LabelError
 from heads.estimator.input_columns import (
     ONLY_MODALITY,
     check_modalities,
-    finite_wish,
+    ensure_all_finite,
     is_by_modality,
     join_columns,
     named_modalities,
@@ -27,7 +27,7 @@ from heads.estimator.input_columns import (
     widths_of,
 )
 from heads.estimator.parameters import find_fusion, find_late_weights, find_settings
-from heads.estimator.partial_vectors import fill_partial, known_means
+from heads.estimator.partial_vectors import column_means, fill_partial
 from heads.estimator.sample_weights import check_sample_weight
 from heads.estimator.training import train_head
 from heads.experiment.results import Trained
@@ -43,22 +43,22 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
     """Classify vectors of one modality or several with a head of this package, as scikit-learn's classifiers do.
 
     `fusion` is a fusion, a modality's name, a head that is fitted at once (such as ``logistic``), or a class of your
-    own (``module:Class``, ``file.py:Class``). `modalities` says what the columns of X are, in their order; None takes
-    that from a DataFrame whose columns are named as `CachedEmbeddings` names them, and else is one modality of all
-    columns, over which ``early`` and ``late`` are that modality's own head. Where there are several, a row that has NaN
-    in more than half of a modality's columns lacks it; in half or less, the means of the training rows stand for what
-    is missing. Rows that have nothing are not trained on. Where a modality's columns are those of several encoders,
-    ``{"image": (512, 384)}`` has each standardised by itself. Metadata is a modality as any other: a matrix of numbers,
-    such as a `ColumnTransformer` makes of columns. X may also be a dict of matrices, {modality: (N, D)}, for `fit` and
-    `predict` themselves: scikit-learn's cross-validation wants one matrix.
+    own (``module:Class``, ``file.py:Class``). `modalities` says what the columns of X are, in their order. If it is
+    None, they are taken from a DataFrame whose columns are named as `CachedEmbeddings` names them; of other matrices
+    all columns are one modality, whose own head ``early`` and ``late`` are then. With several modalities, a row that
+    has NaN in more than half of a modality's columns lacks it; in half or less, the means of the training rows stand
+    for what is missing. Rows without any modality are not trained on. Where a modality's columns are those of several
+    encoders, ``{"image": (512, 384)}`` has each standardised by itself. Metadata is a modality as any other: a matrix
+    of numbers, such as a `ColumnTransformer` makes of columns. `fit` and `predict` also take a dict of matrices,
+    {modality: (N, D)}, as X; scikit-learn's cross-validation needs one matrix.
 
-    `class_weight` is None, ``balanced``, or {class: positive number}, 1 where none is said. `weights` are those of late
-    fusion: {modality: number}, or "0.4,0.6" in the order of the sorted names; None: equal. The other parameters are
-    those of `heads.settings.FitSettings`, each of the heads that have such a thing.
+    `class_weight` is None, ``balanced``, or {class: positive number}, 1 for classes that are not named. `weights` are
+    those of late fusion: {modality: number}, or "0.4,0.6" in the order of the sorted names; None: equal. The other
+    parameters are those of `heads.settings.FitSettings`; a head uses those that it has a use for.
 
-    Iterative heads stop early on `validation_fraction` of each class's rows, drawn by `random_state`; a class weighted
-    with less than the greatest weight gives as much less of its rows. Where no class has a row to spare (four, at a
-    fraction of 0.15), the training rows themselves are looked at; the members of an ensemble weigh alike then.
+    Iterative heads stop early on `validation_fraction` of each class's rows, drawn by `random_state`; of a class that
+    weighs less than the heaviest the fraction is as much smaller. Where no class is large enough to give a row (it
+    takes four at a fraction of 0.15), they stop on the training rows, and an ensemble's members weigh alike.
 
     Shape:
         X: (N, sum of D), or {modality: (N, D)}
@@ -67,8 +67,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
     Attributes:
         classes_: (K,) the labels, sorted.
         modalities_: {modality: D}, in the columns' order.
-        history_: an epoch's losses and macro-F1 each; of late fusion {modality: such}; empty where there are no epochs.
-        best_epoch_: the epoch whose weights are kept, counted from 1; of late fusion {modality: such}.
+        history_: the losses and macro-F1 of each epoch, empty where there are none; of late fusion by modality.
+        best_epoch_: the epoch whose weights are kept, counted from 1; of late fusion by modality.
 
     >>> X, y = [[0.0, 1.0], [1.0, 0.0]] * 10, ["a", "b"] * 10
     >>> FusionClassifier(fusion="centroids", random_state=0).fit(X, y).predict([[0.1, 0.9]])
@@ -124,8 +124,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> FusionClassifier:  # noqa: N803 - scikit-learn's name
         """Train the head on the rows, and return the classifier itself.
 
-        A row of `sample_weight` 2, (N,), counts as two rows, in what is fitted and in what stops and chooses; one of 0
-        as none. Rows of one of the `groups`, (N,), are held out together, or not at all.
+        `sample_weight`, (N,), says how often a row counts, in the training rows and in the validation rows; one of 0 is
+        left out. Rows of one of the `groups`, (N,), are held out together, or not at all.
 
         Raises:
             SettingError: a parameter or a weight is out of its range.
@@ -137,8 +137,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         if is_by_modality(X):
             X, modalities = join_columns(X, modalities)  # noqa: N806
             check_modalities(modalities)
-        wish = finite_wish(len(modalities or {}))
-        matrix, y = validate_data(self, X, y, dtype=np.float32, ensure_all_finite=wish)
+        is_finite = ensure_all_finite(len(modalities or {}))
+        matrix, y = validate_data(self, X, y, dtype=np.float32, ensure_all_finite=is_finite)
         check_classification_targets(y)
         weights = check_sample_weight(sample_weight, matrix)
         modalities = modalities or {ONLY_MODALITY: matrix.shape[1]}
@@ -159,7 +159,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         split = draw_holdout(targets, shares, generator=generator, groups=groups, weights=weights)
         trained = train_head(
             fusion,
-            fill_partial(vectors, known_means(vectors, split.train, weights)),
+            fill_partial(vectors, column_means(vectors, split.train, weights)),
             Labels("y", [str(name) for name in self.classes_], targets, []),
             split,
             settings,
@@ -197,7 +197,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         state = super().__getstate__()
         head = state.get("_head")
         if head is not None and head.description.plugin is not None:
-            # Not the module itself: a class that was run from a file is none that a pickle can name.
+            # Its weights instead of the module: a pickle cannot name a class that was loaded from a file.
             state = {**state, "_head": replace(head, module=nn.Identity()), "_plugin_state": head.module.state_dict()}
         return state
 
@@ -209,21 +209,21 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
             self._head = replace(self._head, module=head_alone(self._head.description, plugin_state))
 
     def _keep(self, trained: dict[str, Trained], fusion: str) -> None:
-        """Take the head, and how its training went, of what came of it and of late fusion's members."""
-        is_average = head_type(fusion).is_average
-        members = {name: one for name, one in trained.items() if name != fusion} or trained
-        histories = {name: one.history for name, one in members.items()}
-        best_epochs = {name: one.best_epoch for name, one in members.items()}
+        """Set the head and the attributes that say how its training went, or that of late fusion's members."""
         self._head = trained[fusion].head
-        self.history_ = histories if is_average else histories[fusion]
-        self.best_epoch_ = best_epochs if is_average else best_epochs[fusion]
+        self.history_: Any = trained[fusion].history
+        self.best_epoch_: Any = trained[fusion].best_epoch
+        if head_type(fusion).is_average:
+            members = {name: result for name, result in trained.items() if name != fusion} or trained
+            self.history_ = {name: result.history for name, result in members.items()}
+            self.best_epoch_ = {name: result.best_epoch for name, result in members.items()}
 
     def _log_probabilities(self, X: Any) -> Tensor:  # noqa: N803 - scikit-learn's name
         check_is_fitted(self, "modalities_")
         if is_by_modality(X):
             X, _ = join_columns(X, self.modalities_)  # noqa: N806
-        wish = finite_wish(len(self.modalities_))
-        matrix = validate_data(self, X, reset=False, dtype=np.float32, ensure_all_finite=wish)
+        is_finite = ensure_all_finite(len(self.modalities_))
+        matrix = validate_data(self, X, reset=False, dtype=np.float32, ensure_all_finite=is_finite)
         vectors = split_columns(matrix, self.modalities_)
         if not self._told_of_partial:  # once: tools that move columns ask hundreds of times
             self._told_of_partial = warn_of_partial(matrix, self.modalities_)

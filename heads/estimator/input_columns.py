@@ -1,4 +1,4 @@
-"""From a matrix as scikit-learn knows it to vectors by modality: which columns are whose, and who has none."""
+"""From scikit-learn's one matrix to vectors by modality: which columns are whose, and which rows lack a modality."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
     "ONLY_MODALITY",
     "check_modalities",
     "columns_of",
-    "finite_wish",
+    "ensure_all_finite",
     "is_by_modality",
     "join_columns",
     "named_modalities",
@@ -42,24 +42,24 @@ def check_modalities(modalities: object) -> dict[str, int]:
     if not (
         isinstance(modalities, Mapping)
         and modalities
-        and all(_parts(dim) for dim in modalities.values())
-        and all(isinstance(dim, Integral) and int(dim) >= 1 for dims in modalities.values() for dim in _parts(dims))
+        and all(_widths(dims) for dims in modalities.values())
+        and all(isinstance(dim, Integral) and int(dim) >= 1 for dims in modalities.values() for dim in _widths(dims))
     ):
         raise SettingError(
             'Expected modalities to say how many columns each modality has, such as {"image": 512, "text": 768}, got '
             f"{modalities!r}."
         )
-    taken = nn.ModuleDict()  # whose own names no modality can have
+    reserved = nn.ModuleDict()  # heads keep modalities in one, beside its own attributes
     for name in modalities:
-        if not (isinstance(name, str) and name.isidentifier()) or name in HEAD_TYPES or hasattr(taken, name):
+        if not (isinstance(name, str) and name.isidentifier()) or name in HEAD_TYPES or hasattr(reserved, name):
             raise SettingError(
                 f"Expected a modality's name to be a word that means nothing else here, got {name!r}. Choose another."
             )
-    return {name: sum(map(int, _parts(dims))) for name, dims in modalities.items()}
+    return {name: sum(map(int, _widths(dims))) for name, dims in modalities.items()}
 
 
 def widths_of(modalities: Mapping[str, Any] | None) -> dict[str, tuple[int, ...]]:
-    """Return D of each encoder, of the modalities whose columns are those of several."""
+    """Return {modality: (D, ...)}, a D for each encoder, of the modalities whose columns are those of several."""
     return {name: tuple(map(int, dims)) for name, dims in (modalities or {}).items() if isinstance(dims, tuple | list)}
 
 
@@ -82,8 +82,8 @@ def is_by_modality(X: object) -> bool:  # noqa: N803 - scikit-learn's name
     return isinstance(X, Mapping) and not hasattr(X, "shape")
 
 
-def finite_wish(n_modalities: int) -> bool | str:
-    """Return scikit-learn's ``ensure_all_finite``: NaN may stand for what is absent where something else is there."""
+def ensure_all_finite(n_modalities: int) -> bool | str:
+    """Return scikit-learn's ``ensure_all_finite``: with several modalities, NaN may stand for one that a row lacks."""
     return "allow-nan" if n_modalities > 1 else True
 
 
@@ -102,9 +102,9 @@ def join_columns(X: Mapping[str, Any], modalities: Mapping[str, int] | None) -> 
             f"Expected X to have a matrix of each modality ({', '.join(names) or 'one at least'}), got those of "
             f"{', '.join(map(str, X)) or 'none'}."
         )
-    wish = finite_wish(len(names))
+    is_finite = ensure_all_finite(len(names))
     matrices = {
-        name: check_array(X[name], dtype=np.float32, ensure_all_finite=wish, input_name=f"X[{name!r}]")
+        name: check_array(X[name], dtype=np.float32, ensure_all_finite=is_finite, input_name=f"X[{name!r}]")
         for name in names
     }
     dims = {name: matrix.shape[1] for name, matrix in matrices.items()}
@@ -116,7 +116,7 @@ def join_columns(X: Mapping[str, Any], modalities: Mapping[str, int] | None) -> 
 
 
 def split_columns(matrix: np.ndarray, modalities: Mapping[str, int]) -> Vectors:
-    """Return the vectors of each modality, zeros where a row has none; NaN where one that it has is not known in part.
+    """Return the vectors of each modality, zeros where a row lacks it; a vector that a row has may hold some NaN.
 
     Shape:
         matrix: (N, sum of D) float32
@@ -131,9 +131,9 @@ def split_columns(matrix: np.ndarray, modalities: Mapping[str, int]) -> Vectors:
         )
     inputs, present = {}, {}
     for name, columns in sorted(columns_of(modalities).items()):
-        is_there = has_vector(matrix[:, columns])
-        inputs[name] = torch.from_numpy(np.where(is_there[:, None], matrix[:, columns], np.float32(0)))
-        present[name] = torch.from_numpy(is_there)
+        is_present = has_vector(matrix[:, columns])
+        inputs[name] = torch.from_numpy(np.where(is_present[:, None], matrix[:, columns], np.float32(0)))
+        present[name] = torch.from_numpy(is_present)
     return Vectors(encoders={}, specs={}, inputs=inputs, present=present)
 
 
@@ -148,27 +148,27 @@ def columns_of(modalities: Mapping[str, int]) -> dict[str, slice]:
 
 
 def warn_of_partial(matrix: np.ndarray, modalities: Mapping[str, int]) -> bool:
-    """Warn where rows have some numbers of a vector and lack others, and return whether there are such.
+    """Warn of rows that have NaN in a part of a vector, and return whether there are any.
 
     Shape:
         matrix: (N, sum of D)
     """
     counts = {name: count_partial(matrix[:, columns]) for name, columns in columns_of(modalities).items()}
-    told = [
+    partial_modalities = [
         f"{name}: {n_filled} rows are filled, {n_absent} lack it"
         for name, (n_filled, n_absent) in counts.items()
         if n_filled or n_absent
     ]
-    if told:
+    if partial_modalities:
         warnings.warn(
             "Some rows have NaN in part of a vector. Where they have half of it or more, the training rows' means are "
-            f"the rest; with less they count as rows that lack it ({'; '.join(told)}).",
+            f"the rest; with less they count as rows that lack it ({'; '.join(partial_modalities)}).",
             stacklevel=3,
         )
-    return bool(told)
+    return bool(partial_modalities)
 
 
-def _parts(dims: Any) -> Sequence[Any]:
+def _widths(dims: Any) -> Sequence[Any]:
     return dims if isinstance(dims, tuple | list) else (dims,)
 
 

@@ -1,4 +1,4 @@
-"""How much a classifier relies on each modality: scikit-learn's permutation importance, of whole modalities."""
+"""How much a classifier relies on each modality: scikit-learn's permutation importance, with whole modalities."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def modality_importance(
 ) -> Bunch:
     """Return what the score loses when a modality's vectors are shuffled among the rows that have it.
 
-    As `sklearn.inspection.permutation_importance`, but a modality's columns are moved together, and each row keeps
-    which modalities it has. (The report of `heads-train` moves that, too.) The classifier is a `FusionClassifier`, or
-    has one inside, as a pipeline has; of that say what the columns of X are, in their order: `modalities` {name: D}.
+    As `sklearn.inspection.permutation_importance`, but a modality's columns are shuffled together, and a row that lacks
+    a modality still lacks it (which the report of `heads-train` shuffles, too). The classifier is a `FusionClassifier`,
+    or has one inside, as a pipeline has; then `modalities`, {name: D}, says what the columns of X are, in their order.
 
     Shape:
         X: (N, sum of D), a matrix or a DataFrame, or {modality: (N, D)}
@@ -53,21 +53,22 @@ def modality_importance(
     >>> found.modalities, found.importances_mean.round(1).tolist()
     (['text', 'image'], [0.5, 0.0])
     """
-    wish = getattr(classifier, "modalities_", None) if modalities is None else modalities
-    dims = check_modalities(wish)
+    dims = check_modalities(getattr(classifier, "modalities_", None) if modalities is None else modalities)
     if n_repeats < 1:
         raise SettingError(f"Expected n_repeats to be 1 or more, got {n_repeats}.")
     score = check_scoring(classifier, scoring)
     options = {} if sample_weight is None else {"sample_weight": sample_weight}
     generator = check_random_state(random_state)
     rows_with = {name: np.flatnonzero(has_vector(_columns(X, dims, name))) for name in dims}
-    usual = score(classifier, X, y, **options)
+    whole_score = score(classifier, X, y, **options)
     importances = np.empty((len(dims), n_repeats))
-    for m, (name, places) in enumerate(rows_with.items()):
+    for m, (name, rows) in enumerate(rows_with.items()):
         for repeat in range(n_repeats):
             order = np.arange(len(np.asarray(y)))
-            order[places] = generator.permutation(places)
-            importances[m, repeat] = usual - score(classifier, _moved(X, dims, name, order), y, **options)
+            order[rows] = generator.permutation(rows)
+            importances[m, repeat] = whole_score - score(
+                classifier, _shuffled_columns(X, dims, name, order), y, **options
+            )
     return Bunch(
         modalities=list(dims),
         importances_mean=importances.mean(axis=1),
@@ -78,23 +79,29 @@ def modality_importance(
 
 def _columns(X: Any, dims: Mapping[str, int], name: str) -> np.ndarray:  # noqa: N803 - scikit-learn's name
     """Return a modality's vectors, (N, D) float64."""
-    wish, part = (dims[name], X[name]) if is_by_modality(X) else (sum(dims.values()), X)
-    if (n_columns := np.shape(part)[1]) != wish:
-        raise HeadError(f"Expected X to have the {wish} columns of its modalities, got {n_columns}.")
-    own = part if is_by_modality(X) else getattr(X, "iloc", np.asarray(X))[:, columns_of(dims)[name]]
-    return np.asarray(own, dtype=np.float64)
+    if is_by_modality(X):
+        _check_n_columns(X[name], dims[name])
+        return np.asarray(X[name], dtype=np.float64)
+    _check_n_columns(X, sum(dims.values()))
+    return np.asarray(getattr(X, "iloc", np.asarray(X))[:, columns_of(dims)[name]], dtype=np.float64)
 
 
-def _moved(X: Any, dims: Mapping[str, int], name: str, order: np.ndarray) -> Any:  # noqa: N803 - scikit-learn's name
-    """Return X, in its own form, with a modality's vectors in this order, (N,)."""
+def _check_n_columns(matrix: Any, n_expected: int) -> None:
+    n_columns = np.shape(matrix)[1]
+    if n_columns != n_expected:
+        raise HeadError(f"Expected X to have the {n_expected} columns of its modalities, got {n_columns}.")
+
+
+def _shuffled_columns(X: Any, dims: Mapping[str, int], name: str, order: np.ndarray) -> Any:  # noqa: N803 - scikit-learn's name
+    """Return X, of the same type, with a modality's vectors in the order of these rows, (N,) int64."""
     if is_by_modality(X):
         return {**X, name: np.asarray(X[name])[order]}
     columns = columns_of(dims)[name]
     if hasattr(X, "iloc"):
-        moved = X.copy()
-        for place in range(columns.start, columns.stop):
-            moved.isetitem(place, X.iloc[order, place].to_numpy())
-        return moved
-    moved = np.array(X)
-    moved[:, columns] = moved[order, columns]
-    return moved
+        shuffled = X.copy()
+        for column in range(columns.start, columns.stop):
+            shuffled.isetitem(column, X.iloc[order, column].to_numpy())
+        return shuffled
+    shuffled = np.array(X)
+    shuffled[:, columns] = shuffled[order, columns]
+    return shuffled

@@ -1,4 +1,4 @@
-"""What a classifier's parameters say, checked: its head, the settings of its training, the weights of late fusion."""
+"""A classifier's parameters, checked: its head, the settings of its training, the weights of late fusion."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ REALS = ("dropout", "modality_dropout", "learning_rate", "weight_decay", "warmup
 WORDS = ("scaling", "schedule")
 
 
-def find_fusion(wish: object, names: Sequence[str]) -> str:
-    """Return the head that is wished for, over the modalities of these names.
+def find_fusion(requested: object, modalities: Sequence[str]) -> str:
+    """Return the name of the head that `fusion` asks for, over these modalities.
 
     Raises:
-        SettingError: there is none such, or it needs more modalities.
+        SettingError: there is no such head, or it needs more modalities.
     """
-    fusion = SYNONYMS.get(wish, wish) if isinstance(wish, str) else ""
-    if fusion not in (*HEAD_TYPES, *names) and not is_plugin(fusion):
+    fusion = SYNONYMS.get(requested, requested) if isinstance(requested, str) else ""
+    if fusion not in (*HEAD_TYPES, *modalities) and not is_plugin(fusion):
         raise SettingError(
-            f"Expected fusion to be one of {', '.join((*names, *HEAD_TYPES))}, or a head of your own as "
-            f"file.py:Class, got {wish!r}."
+            f"Expected fusion to be one of {', '.join((*modalities, *HEAD_TYPES))}, or a head of your own as "
+            f"file.py:Class, got {requested!r}."
         )
-    if head_type(fusion).needs_two and len(names) < 2:
+    if head_type(fusion).needs_two and len(modalities) < 2:
         raise SettingError(
-            f"The fusion {fusion} needs two modalities, but there is {names[0]} alone. Say which columns are "
+            f"The fusion {fusion} needs two modalities, but there is {modalities[0]} alone. Say which columns are "
             'whose: modalities={"image": 512, "text": 768}.'
         )
     return fusion
@@ -71,9 +71,9 @@ def find_settings(
     shares = np.full(len(classes), float(fraction))
     class_weights: str | tuple[float, ...] = "equal"
     if isinstance(class_weight, Mapping):
-        own = compute_class_weight(dict(class_weight), classes=classes, y=y)
-        class_weights = tuple(own.tolist())
-        shares *= own / own.max()
+        weights = compute_class_weight(dict(class_weight), classes=classes, y=y)
+        class_weights = tuple(weights.tolist())
+        shares *= weights / weights.max()
     elif class_weight == "balanced":
         class_weights = class_weight
     elif class_weight is not None:
@@ -105,7 +105,7 @@ def find_late_weights(weights: object, modalities: Sequence[str]) -> dict[str, f
 
 @contextmanager
 def _as_parameters() -> Iterator[None]:
-    """Have errors name the classifier's parameters, where they name the commands' options."""
+    """Have errors name the classifier's parameters instead of the commands' options."""
     try:
         yield
     except SettingError as error:

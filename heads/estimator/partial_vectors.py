@@ -1,4 +1,4 @@
-"""Vectors that are NaN in part: whether they count as there, and what stands for what they lack."""
+"""Vectors that are NaN in part: whether a row counts as having them, and what fills them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 
 from heads.data.vectors import Vectors
 
-__all__ = ["count_partial", "fill_partial", "has_vector", "known_means"]
+__all__ = ["column_means", "count_partial", "fill_partial", "has_vector"]
 
 
 def has_vector(columns: np.ndarray) -> np.ndarray:
     """Return the rows that have a vector: at least half of its numbers, (N,) bool.
 
-    A tool that moves one column between rows leaves it so for vectors of three numbers or more.
+    A tool that shuffles one column among the rows does not change that for vectors of three numbers or more.
 
     Shape:
         columns: (N, D) of one modality
@@ -31,12 +31,12 @@ def has_vector(columns: np.ndarray) -> np.ndarray:
 def count_partial(columns: np.ndarray) -> tuple[int, int]:
     """Return how many rows have a vector with NaN in it, and how many have some numbers and yet no vector."""
     n_missing = np.isnan(columns).sum(axis=1)
-    is_partial, is_there = (n_missing > 0) & (n_missing < columns.shape[1]), has_vector(columns)
-    return int((is_partial & is_there).sum()), int((is_partial & ~is_there).sum())
+    is_partial, is_present = (n_missing > 0) & (n_missing < columns.shape[1]), has_vector(columns)
+    return int((is_partial & is_present).sum()), int((is_partial & ~is_present).sum())
 
 
-def known_means(vectors: Vectors, rows: np.ndarray, weights: np.ndarray | None) -> dict[str, Tensor]:
-    """Return each column's mean over what is known of some rows, {modality: (D,)}; 0 where nothing is.
+def column_means(vectors: Vectors, rows: np.ndarray, weights: np.ndarray | None) -> dict[str, Tensor]:
+    """Return each column's mean over the numbers that some rows have in it, {modality: (D,)}; 0 if they have none.
 
     Shape:
         rows: (n,) int64
@@ -44,10 +44,10 @@ def known_means(vectors: Vectors, rows: np.ndarray, weights: np.ndarray | None) 
     """
     means = {}
     for name, matrix in vectors.inputs.items():
-        own = rows[vectors.present[name].numpy()[rows]]
-        values = matrix[torch.from_numpy(own)].double()  # (n, D)
+        present_rows = rows[vectors.present[name].numpy()[rows]]
+        values = matrix[torch.from_numpy(present_rows)].double()  # (n, D)
         is_known = ~values.isnan()
-        counts = is_known if weights is None else is_known * torch.from_numpy(weights[own])[:, None]
+        counts = is_known if weights is None else is_known * torch.from_numpy(weights[present_rows])[:, None]
         totals = counts.double().sum(0)
         means[name] = (values.nan_to_num(0.0) * counts).sum(0) / totals.where(totals > 0, 1)
     return means

@@ -16,7 +16,7 @@ __all__ = ["check_sample_weight"]
 def check_sample_weight(sample_weight: Any, matrix: np.ndarray) -> np.ndarray | None:
     """Return how often each row of a matrix counts, (N,) float64; None where each counts once.
 
-    Weights that come to less than one for each row that counts only say how rows compare: they are scaled to that.
+    Weights above 0 whose mean is below 1 only say how rows compare: they are scaled to a mean of 1.
 
     Raises:
         SettingError: a weight is negative, all are zero, or they are no list.
@@ -34,9 +34,9 @@ def check_sample_weight(sample_weight: Any, matrix: np.ndarray) -> np.ndarray | 
         raise SettingError(f"Expected each sample_weight to be 0 or more, got {weights.min():g}. Leave such rows out.")
     if not weights.any():
         raise SettingError("Expected some sample_weight to be above zero, but all are zero: no row would count.")
-    is_in = weights > 0
-    if (mean := weights[is_in].mean()) < 1:
+    is_counted = weights > 0
+    if (mean := weights[is_counted].mean()) < 1:
         weights = weights / mean
-    if np.allclose(weights[is_in], 1, rtol=1e-9, atol=0):  # as if only some rows were given, to the last bit
-        weights = is_in.astype(np.float64)
-    return None if is_in.all() and weights.max() == 1 else weights
+    if np.allclose(weights[is_counted], 1, rtol=1e-9, atol=0):  # as if only some rows were given, to the last bit
+        weights = is_counted.astype(np.float64)
+    return None if is_counted.all() and weights.max() == 1 else weights

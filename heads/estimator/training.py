@@ -1,4 +1,4 @@
-"""One head, trained on vectors that are at hand: an experiment of one fold without a test side."""
+"""One head, trained on vectors in memory: an experiment of one fold without a test side."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from heads.settings import FitSettings
 
 __all__ = ["train_head"]
 
-COLUMNS = "columns"  # what stands for an encoder: the vectors are columns of X
+COLUMNS = "columns"  # the encoder's name: the vectors are columns of X
 
 
 def train_head(
@@ -37,7 +37,7 @@ def train_head(
     device: str,
     precision: str,
 ) -> dict[str, Trained]:
-    """Return what came of the head, and of late fusion's members, by name.
+    """Train a head, and return it and late fusion's members, {name: trained}.
 
     Shape:
         sample_weights: (N,) float64, how often each row counts; None: once

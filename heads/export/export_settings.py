@@ -39,7 +39,7 @@ class ExportSettings:
 
 
 def parse_names(text: str | None) -> tuple[str, ...]:
-    """Return the names in a list, each once; none of no text.
+    """Return the names in a list, each once; none for None.
 
     >>> parse_names("onnx, pt2,onnx")
     ('onnx', 'pt2')

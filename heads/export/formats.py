@@ -1,8 +1,8 @@
 """The formats that a head is exported in. None of their code is imported here.
 
-A new format is a file in `heads.export` and a line below. The file has two functions: ``write(program, path, about)``
-writes a `torch.export.ExportedProgram` with what is to be said of it, {name: text}; ``opened(path)`` returns what
-answers by the file: a function from {input's name: tensor} to probabilities and log-probabilities, (B, K) each.
+A new format is a file in `heads.export` and a line below. The file has two functions: ``write(program, path, facts)``
+writes a `torch.export.ExportedProgram` with the facts about it, {name: text}; ``load_answer(path)`` returns a function
+that answers by the file, from {input's name: tensor} to probabilities and log-probabilities, (B, K) each.
 """
 
 from __future__ import annotations
@@ -42,19 +42,16 @@ class Format:
         Raises:
             ExportError: a package that it needs is not installed.
         """
-        missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
-        if missing:
+        uninstalled = [name for name in self.packages if importlib.util.find_spec(name) is None]
+        if uninstalled:
             raise ExportError(
-                f"Expected {', '.join(missing)} to be installed for --format {self.name}, but there is none here. "
+                f"Expected {', '.join(uninstalled)} to be installed for --format {self.name}, but there is none here. "
                 "Install what it needs with pip install 'embed-once[export]'."
             )
         return import_module(self.module)
 
 
 FORMATS = {
-    one.name: one
-    for one in (
-        Format("onnx", "heads.export.onnx_file", ("onnx", "onnxruntime", "onnxscript")),
-        Format("pt2", "heads.export.torch_program"),
-    )
+    "onnx": Format("onnx", "heads.export.onnx_file", ("onnx", "onnxruntime", "onnxscript")),
+    "pt2": Format("pt2", "heads.export.torch_program"),
 }

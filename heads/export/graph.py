@@ -1,4 +1,4 @@
-"""A head as one graph: from the vectors of the cache, or from what encoders look at, to probabilities."""
+"""A head as one graph: from the vectors of the cache, or from encoders' inputs, to probabilities."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ OUTPUTS = ("probabilities", "log_probabilities")
 class HeadGraph(nn.Module):
     """Standardise, and answer with probabilities and their logarithms.
 
-    A modality's input is its vector as it is in the cache; with a network it is what the network takes. Beside each
-    stands who has it. What stands where a modality is absent does not count, NaN included.
+    A modality's input is its vector as it is in the cache; with a network it is what the network takes. A mask beside
+    it says which rows have the modality. The values of the other rows do not count, NaN included.
 
     Shape:
         inputs: {input's name: tensor}, see `inputs`; {modality}_present is (B,) bool
@@ -47,18 +47,18 @@ class HeadGraph(nn.Module):
     @property
     def inputs(self) -> list[GraphInput]:
         """What the graph takes, sorted by name."""
-        described = self.description
-        inputs = [GraphInput(f"{name}_present", name, torch.bool, (BATCH,)) for name in described.dims]
-        for name, dim in described.dims.items():
+        description = self.description
+        inputs = [GraphInput(f"{name}_present", name, torch.bool, (BATCH,)) for name in description.dims]
+        for name, dim in description.dims.items():
             if name in self.networks:
                 inputs += self._network(name).inputs
             else:
                 inputs.append(GraphInput(name, name, torch.float32, (BATCH, dim)))
-        for name, dim in described.token_dims.items():
-            sizes = (BATCH, described.n_positions.get(name) or LENGTH)
+        for name, dim in description.token_dims.items():
+            sizes = (BATCH, description.n_positions.get(name) or LENGTH)
             inputs.append(GraphInput(f"{name}_tokens", name, torch.float32, (*sizes, dim)))
             inputs.append(GraphInput(f"{name}_token_mask", name, torch.bool, sizes))
-        return sorted(inputs, key=lambda one: one.name)
+        return sorted(inputs, key=lambda graph_input: graph_input.name)
 
     def _network(self, modality: str) -> Network:
         network = self.networks[modality]
@@ -89,28 +89,32 @@ def trace(graph: HeadGraph) -> ExportedProgram:
     """Return the graph as a program of tensor operations, which takes any number of rows.
 
     Raises:
-        ExportError: the head, or an encoder, does what follows from its inputs' values, so that it is no such program.
+        ExportError: what the head or an encoder computes depends on its inputs' values, so that it is no such program.
     """
     inputs = graph.inputs
-    free = {
-        (one.modality, LENGTH): Dim(f"{one.modality}_length", min=SHORTEST, max=one.longest)
-        for one in inputs
-        if LENGTH in one.sizes
+    free_sizes = {
+        (graph_input.modality, LENGTH): Dim(f"{graph_input.modality}_length", min=SHORTEST, max=graph_input.longest)
+        for graph_input in inputs
+        if LENGTH in graph_input.sizes
     }
-    free |= {(one.modality, BATCH): Dim(BATCH, min=1) for one in inputs}
+    free_sizes |= {(graph_input.modality, BATCH): Dim(BATCH, min=1) for graph_input in inputs}
     shapes = {
-        one.name: {place: free[one.modality, size] for place, size in enumerate(one.sizes) if isinstance(size, str)}
-        for one in inputs
+        graph_input.name: {
+            axis: free_sizes[graph_input.modality, size]
+            for axis, size in enumerate(graph_input.sizes)
+            if isinstance(size, str)
+        }
+        for graph_input in inputs
     }
     try:
         with torch.no_grad():
             return torch.export.export(
                 graph.eval(),
                 (),
-                {"inputs": {one.name: one.example for one in inputs}},
+                {"inputs": {graph_input.name: graph_input.example for graph_input in inputs}},
                 dynamic_shapes={"inputs": shapes},
             )
-    except Exception as error:  # torch raises of many kinds
+    except Exception as error:  # torch raises errors of many kinds
         raise ExportError(
             f"Expected the head {graph.description.name!r} to be a graph that takes any number of products, but torch "
             f"finds: {shown_error(error)}. Let nothing in a class of your own follow from values or len()."

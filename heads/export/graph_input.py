@@ -9,14 +9,14 @@ from torch import Tensor
 
 __all__ = ["BATCH", "LENGTH", "SHORTEST", "GraphInput"]
 
-BATCH, LENGTH = "batch", "length"  # sizes that are free
-SHORTEST = 2  # a free length: torch compiles for one apart
-TRACED = {BATCH: 3, LENGTH: 5}  # sizes that mean nothing else, so that none is taken for another
+BATCH, LENGTH = "batch", "length"  # names of free sizes
+SHORTEST = 2  # of a free length: torch compiles length 1 apart
+TRACED = {BATCH: 3, LENGTH: 5}  # of the example: numbers that no other size has, so that torch confuses none
 
 
 @dataclass(frozen=True)
 class GraphInput:
-    """An input of a graph; the lengths of one modality's inputs are one, those of two are not.
+    """An input of a graph; the free lengths of one modality's inputs are equal, those of two modalities independent.
 
     >>> str(GraphInput("image", "image", torch.float32, (BATCH, 512)))
     'image float32 (batch, 512)'
@@ -26,7 +26,7 @@ class GraphInput:
     modality: str
     dtype: torch.dtype
     sizes: tuple[int | str, ...]
-    longest: int | None = None  # that a free length may be
+    longest: int | None = None  # the most that a free length may be
 
     @property
     def example(self) -> Tensor:

@@ -24,7 +24,7 @@ TIMED_S, LEAST_TIMES = 0.5, 5
 
 @dataclass(frozen=True)
 class Int8Report:
-    """What int8 gains and loses; speeds are rows a second in batches of 64, {what answers: speed}."""
+    """What int8 gains and loses; speeds are rows a second in batches of 64, {runtime and precision: speed}."""
 
     n_rows: int  # validation rows
     accuracy: float  # of PyTorch in fp32
@@ -40,7 +40,7 @@ class Int8Report:
 
 
 def quantise(path: Path, int8_path: Path) -> None:
-    """Write an ONNX file's matrices in int8; what is multiplied by them is quantised when it is known (dynamic)."""
+    """Write an ONNX file with its matrices in int8; activations are quantised as they come (dynamic quantisation)."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -52,7 +52,7 @@ def quantise(path: Path, int8_path: Path) -> None:
 @torch.inference_mode()
 def compare(
     graph: HeadGraph,
-    short: HeadGraph,
+    bf16_graph: HeadGraph,
     inputs: Mapping[str, Tensor],
     targets: np.ndarray,
     *,
@@ -61,27 +61,27 @@ def compare(
 ) -> Int8Report:
     """Return what int8 gains and loses on validation rows, against PyTorch in fp32 and bf16 and the fp32 file.
 
-    ``short`` is the same graph, to be made bf16: encoders where it has such, as they extract, else the head.
+    ``bf16_graph`` is the same graph, which is turned into bf16: its encoders, as they extract, or without any the head.
 
     Shape:
         inputs: {graph's input: tensor of n rows}
         targets: (n,) int64
     """
-    plain, eight = (FORMATS["onnx"].code().opened(one) for one in (path, int8_path))
-    (short.networks if short.networks else short).bfloat16()
+    answer_fp32, answer_int8 = (FORMATS["onnx"].code().load_answer(file) for file in (path, int8_path))
+    (bf16_graph.networks if bf16_graph.networks else bf16_graph).bfloat16()
     answers: dict[str, tuple[Answer, Mapping[str, Tensor]]] = {
         "PyTorch fp32": (graph, inputs),
-        "PyTorch bf16": (short, inputs if short.networks else _shortened(inputs)),
-        "ONNX fp32": (plain, inputs),
-        "ONNX int8": (eight, inputs),
+        "PyTorch bf16": (bf16_graph, inputs if bf16_graph.networks else _as_bf16(inputs)),
+        "ONNX fp32": (answer_fp32, inputs),
+        "ONNX int8": (answer_int8, inputs),
     }
     return Int8Report(
         n_rows=len(targets),
         accuracy=_accuracy(graph, inputs, targets),
-        accuracy_int8=_accuracy(eight, inputs, targets),
+        accuracy_int8=_accuracy(answer_int8, inputs, targets),
         n_bytes=path.stat().st_size,
         n_bytes_int8=int8_path.stat().st_size,
-        speeds={name: _speed(answer, taken, len(targets)) for name, (answer, taken) in answers.items()},
+        speeds={name: _speed(answer, answer_inputs, len(targets)) for name, (answer, answer_inputs) in answers.items()},
     )
 
 
@@ -99,7 +99,7 @@ def check_loss(report: Int8Report, max_loss: float) -> None:
         )
 
 
-def _shortened(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _as_bf16(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: values.bfloat16() if values.is_floating_point() else values for name, values in inputs.items()}
 
 
@@ -113,12 +113,12 @@ def _accuracy(answer: Callable, inputs: Mapping[str, Tensor], targets: np.ndarra
 
 @torch.inference_mode()
 def _speed(answer: Callable, inputs: Mapping[str, Tensor], n_rows: int) -> float:
-    """Return how many rows a second are answered, by the fastest of several times."""
+    """Return how many rows a second are answered, by the fastest of several batches."""
     rows = torch.arange(TIMED_ROWS) % n_rows
     batch = {name: values[rows] for name, values in inputs.items()}
-    started, times = time.perf_counter(), [float("inf")]
-    while len(times) <= LEAST_TIMES or time.perf_counter() - started < TIMED_S:
-        before = time.perf_counter()
+    started, batch_times = time.perf_counter(), [float("inf")]
+    while len(batch_times) <= LEAST_TIMES or time.perf_counter() - started < TIMED_S:
+        batch_started = time.perf_counter()
         answer(batch)
-        times.append(time.perf_counter() - before)
-    return TIMED_ROWS / min(times)
+        batch_times.append(time.perf_counter() - batch_started)
+    return TIMED_ROWS / min(batch_times)

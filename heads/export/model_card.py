@@ -1,4 +1,4 @@
-"""The model card: what a head is, what it was found to do, where it is weak, and how its files are used."""
+"""The model card: what a head is, how good it is, where it is weak, and how its files are used."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _rendered(
     scores = facts.metrics.heads
     singles = [name for name in facts.config.encoders if name in scores]
     shown = list(dict.fromkeys([head.name, *singles]))
-    verdicts = [one["sentence"] for one in facts.metrics.verdicts if one["fusion"] == head.name]
+    verdicts = [verdict["sentence"] for verdict in facts.metrics.verdicts if verdict["fusion"] == head.name]
     environment = jinja2.Environment(  # noqa: S701 - Markdown, not HTML
         trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
@@ -73,13 +73,17 @@ def _rendered(
         scores={name: scores[name] for name in shown},
         split={side: len(ids) for side, ids in facts.config.split.items()},
         verdict=verdicts[0] if verdicts else None,
-        missing={what: found[head.name] for what, found in facts.metrics.missing.items() if head.name in found},
+        missing={
+            condition: by_head[head.name]
+            for condition, by_head in facts.metrics.missing.items()
+            if head.name in by_head
+        },
         untrained=facts.config.untrained_encoders,
         notes=facts.metrics.notes[:MOST_NOTES],
         classes=head.classes[:MOST_CLASSES],
         n_more=len(head.classes[MOST_CLASSES:]),
         inputs=inputs,
-        zeros={one.name: _zeros(one) for one in inputs},
+        zeros={verdict.name: _zeros(verdict) for verdict in inputs},
         agreements=agreements,
         encoded=encoded,
         int8=int8,
@@ -105,11 +109,11 @@ def _header(head: TrainedHead, scores: Mapping[str, Any], agreements: Mapping[st
     }
 
 
-def _zeros(one: GraphInput) -> str:
+def _zeros(graph_input: GraphInput) -> str:
     """Return Python that makes the input for two products."""
-    if one.name == f"{one.modality}_present":
+    if graph_input.name == f"{graph_input.modality}_present":
         return "np.array([True, True])"
-    sizes = [2, *(size if isinstance(size, int) else 4 for size in one.sizes[1:])]
-    kind = str(one.dtype).removeprefix("torch.")
+    sizes = [2, *(size if isinstance(size, int) else 4 for size in graph_input.sizes[1:])]
+    kind = str(graph_input.dtype).removeprefix("torch.")
     maker = "ones" if kind == "bool" else "zeros"
     return f'np.{maker}(({", ".join(map(str, sizes))}), "{kind}")'

@@ -18,7 +18,7 @@ from heads.export.graph_input import BATCH, LENGTH, SHORTEST, GraphInput
 
 __all__ = ["Network", "network_of"]
 
-PIXELS = "pixel_values"  # what all image processors call them
+PIXELS = "pixel_values"  # the name that all image processors give them
 
 
 class Network(nn.Module, ABC):
@@ -33,7 +33,7 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def batch(self, prepared: Sequence[Any]) -> dict[str, Tensor]:
-        """Return what the encoder's `prepare` gave of several contents, by the inputs' names; None has none."""
+        """Return contents that the encoder's `prepare` gave, None for no content, as inputs, {name: (B, ...)}."""
 
 
 class PixelNetwork(Network):
@@ -47,12 +47,12 @@ class PixelNetwork(Network):
         self.inputs = [GraphInput(f"{modality}_pixels", modality, torch.uint8, (BATCH, height, width, 3))]
 
     def batch(self, prepared: Sequence[Any]) -> dict[str, Tensor]:
-        nothing = torch.zeros(self.inputs[0].sizes[1:], dtype=torch.uint8)  # type: ignore[arg-type] # none is free
-        return {self.inputs[0].name: torch.stack([nothing if one is None else one for one in prepared])}
+        blank = torch.zeros(self.inputs[0].sizes[1:], dtype=torch.uint8)  # type: ignore[arg-type] # none is free
+        return {self.inputs[0].name: torch.stack([blank if pixels is None else pixels for pixels in prepared])}
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         outputs = self.model(self.preprocess.normalise(inputs[self.inputs[0].name], torch.float32))
-        return outputs[0] if isinstance(outputs, tuple) else outputs  # it may give its feature map, too
+        return outputs[0] if isinstance(outputs, tuple) else outputs  # some models return their feature map, too
 
 
 class ProcessedNetwork(Network):
@@ -63,18 +63,18 @@ class ProcessedNetwork(Network):
         self.model = copy.deepcopy(encoder.model).float()
         self.encoder = encoder
         samples = [encoder.prepare(_picture(*size)) for size in ((300, 200), (200, 300))]
-        kinds = {(tuple(one), *((values.dtype, values.shape) for values in one.values())) for one in samples}
+        kinds = {(tuple(sample), *((values.dtype, values.shape) for values in sample.values())) for sample in samples}
         if len(kinds) > 1 or list(samples[0]) != [PIXELS]:
             raise ExportError(
                 f"Expected the {modality} encoder {encoder.name} to make all pictures one size for --with-encoder, but "
                 "it keeps their shapes. Export the head without it."
             )
-        self.nothing = torch.zeros_like(samples[0][PIXELS])
-        sizes = (BATCH, *self.nothing.shape)
-        self.inputs = [GraphInput(f"{modality}_pixels", modality, self.nothing.dtype, sizes)]
+        self.blank = torch.zeros_like(samples[0][PIXELS])
+        sizes = (BATCH, *self.blank.shape)
+        self.inputs = [GraphInput(f"{modality}_pixels", modality, self.blank.dtype, sizes)]
 
     def batch(self, prepared: Sequence[Any]) -> dict[str, Tensor]:
-        pixels = [self.nothing if one is None else one[PIXELS] for one in prepared]
+        pixels = [self.blank if content is None else content[PIXELS] for content in prepared]
         return {self.inputs[0].name: torch.stack(pixels)}
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -85,8 +85,8 @@ class ProcessedNetwork(Network):
 class TokenNetwork(Network):
     """A Hugging Face text encoder over ``{modality}_ids`` (B, L) int64 and ``{modality}_mask`` (B, L) bool.
 
-    A row without any token attends to all: where everything is masked, each runtime answers as it likes. That row has
-    no text, and its vector is not looked at. SigLIP's towers read their padding, and have no mask.
+    A row without any token attends to all positions, as runtimes differ on rows that are masked as a whole. Such a row
+    has no text, and the head ignores its vector. SigLIP's towers read their padding, and have no mask.
     """
 
     def __init__(self, modality: str, encoder: Any) -> None:
@@ -99,11 +99,11 @@ class TokenNetwork(Network):
         self.inputs = [self.ids] if encoder.padded_length else [self.ids, self.mask]
 
     def batch(self, prepared: Sequence[Any]) -> dict[str, Tensor]:
-        texts = [torch.tensor(one or [], dtype=torch.int64) for one in prepared]
+        texts = [torch.tensor(tokens or [], dtype=torch.int64) for tokens in prepared]
         padding = getattr(self.encoder.tokenizer, "pad_token_id", None) or 0
         length = self.encoder.padded_length or max(SHORTEST, *map(len, texts))
         ids = pad_sequence([*texts, texts[0].new_zeros(length)], batch_first=True, padding_value=padding)[:-1]
-        mask = torch.arange(length) < torch.tensor([len(one) for one in texts])[:, None]
+        mask = torch.arange(length) < torch.tensor([len(tokens) for tokens in texts])[:, None]
         return {self.ids.name: ids, self.mask.name: mask} if len(self.inputs) == 2 else {self.ids.name: ids}
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:

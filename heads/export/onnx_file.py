@@ -1,4 +1,4 @@
-"""ONNX: one file that ONNX Runtime and others answer by, with what is said of it among its metadata."""
+"""ONNX: one file that ONNX Runtime and others answer by, with the facts about it as its metadata."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from heads.export.graph import OUTPUTS
 from heads.export.graph_input import BATCH, LENGTH
 from heads.modules.plugin import shown_error
 
-__all__ = ["opened", "write"]
+__all__ = ["load_answer", "write"]
 
-OPSET = 20  # of 23, ONNX Runtime does not run attention whose mask is broadcast
+OPSET = 20  # ONNX Runtime does not run the attention of opset 23 with a mask that is broadcast
 
 
-def write(program: ExportedProgram, path: Path, about: Mapping[str, str]) -> None:
-    """Write the program as one file; ``about`` becomes the model's metadata.
+def write(program: ExportedProgram, path: Path, facts: Mapping[str, str]) -> None:
+    """Write the program as one file; ``facts`` become the model's metadata.
 
     Raises:
         ExportError: an operation of the program has no counterpart in ONNX, or one file of it would pass 2 GB.
@@ -46,24 +46,24 @@ def write(program: ExportedProgram, path: Path, about: Mapping[str, str]) -> Non
             )
             model = exported.model_proto
         _name_sizes(model)
-        onnx.helper.set_model_props(model, dict(about))
+        onnx.helper.set_model_props(model, dict(facts))
         onnx.save(model, path)
     except OSError:  # of the disk
         raise
-    except Exception as error:  # the exporter raises of many kinds
+    except Exception as error:  # the exporter raises errors of many kinds
         raise ExportError(
             f"Expected the head to fit into one ONNX file, but: {shown_error(error)}. Export it with --format pt2."
         ) from error
 
 
-def opened(path: Path) -> Answer:
-    """Return what answers by ONNX Runtime on the CPU."""
+def load_answer(path: Path) -> Answer:
+    """Return a function that answers by ONNX Runtime on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_inputs()]  # without those that the head does not look at
+    names = [session_input.name for session_input in session.get_inputs()]  # the file lacks those that the head ignores
 
     def answer(inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         probabilities, logs = session.run(list(OUTPUTS), {name: inputs[name].numpy() for name in names})
@@ -74,7 +74,7 @@ def opened(path: Path) -> Answer:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out what the exporter and its libraries say of each other, and of steps that they skip."""
+    """Silence the exporter and its libraries, which warn of each other and of steps that they skip."""
     loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir", "torch.onnx")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -89,12 +89,12 @@ def _quiet() -> Iterator[None]:
 
 
 def _name_sizes(model: Any) -> None:
-    """Call the sizes that are free by what they are: the first of every input is its rows, others are lengths."""
+    """Name the free sizes of the model: the first of every input is the batch, others are lengths."""
     names: dict[str, str] = {}
     for value in model.graph.input:
-        rows, *others = value.type.tensor_type.shape.dim
+        rows, *other_sizes = value.type.tensor_type.shape.dim
         names[rows.dim_param] = BATCH
-        names |= {one.dim_param: f"{value.name.partition('_')[0]}_{LENGTH}" for one in others if one.dim_param}
+        names |= {size.dim_param: f"{value.name.partition('_')[0]}_{LENGTH}" for size in other_sizes if size.dim_param}
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         for size in value.type.tensor_type.shape.dim:
             if size.dim_param in names:

@@ -1,4 +1,4 @@
-"""The rows that an export must answer as PyTorch does: golden rows, and drawn ones of every subset of modalities."""
+"""The rows that an export must answer as PyTorch does: golden rows, and random ones of every subset of modalities."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from heads.data.tokens import ProductTokens
 from heads.export.graph_input import SHORTEST
 from heads.modules.saving.saved_head import TrainedHead
 
-__all__ = ["BATCHES", "ProbeRows", "drawn_rows", "golden_rows", "graph_inputs", "subsets"]
+__all__ = ["BATCHES", "ProbeRows", "drawn_rows", "golden_rows", "graph_inputs", "subset_rows"]
 
 BATCHES = (1, 2, 7)
 MOST_DRAWN_TOKENS = 6
-NEVER_SEEN = float("nan")  # what stands where a modality is absent
+NEVER_SEEN = float("nan")  # the values of absent modalities, which must not change an answer
 
 
 @dataclass(frozen=True)
 class ProbeRows:
-    """Rows, what the saved head answers, and the batches that they are asked in.
+    """Rows, what the saved head answers, and the batches in which an export is to answer them.
 
     Shape:
         inputs: {graph's input: tensor of N rows}
@@ -52,37 +52,43 @@ def golden_rows(head: TrainedHead, path: Path) -> ProbeRows:
 
 
 def drawn_rows(head: TrainedHead, *, seed: int = 0) -> ProbeRows:
-    """Return rows drawn around the training rows' means: as many of each subset of modalities as the largest batch."""
+    """Return rows drawn around the training rows' means, a largest batch of each subset of modalities."""
     generator = torch.Generator().manual_seed(seed)
-    described = head.description
-    present, batches = subsets(list(described.dims))
+    description = head.description
+    present, batches = subset_rows(list(description.dims))
     n_rows = len(next(iter(present.values())))
     statistics = dict(head.standardise.named_buffers())
     inputs = {}
-    for name, dim in described.dims.items():
-        drawn = torch.randn(n_rows, dim, generator=generator)
-        vectors = statistics[f"mean_{name}"] + 2 * statistics[f"scale_{name}"] * drawn
+    for name, dim in description.dims.items():
+        noise = torch.randn(n_rows, dim, generator=generator)
+        vectors = statistics[f"mean_{name}"] + 2 * statistics[f"scale_{name}"] * noise
         inputs[name] = torch.where(present[name][:, None], vectors, NEVER_SEEN)
     tokens = {}
-    for name, dim in described.token_dims.items():
+    for name, dim in description.token_dims.items():
         counts = torch.randint(1, MOST_DRAWN_TOKENS + 1, (n_rows,), generator=generator)
-        counts = counts.clamp(min=described.n_positions.get(name, 1)) * present[name]
-        drawn = torch.randn(int(counts.sum()), dim, generator=generator)
-        values = statistics[f"token_mean_{name}"] + statistics[f"token_scale_{name}"] * drawn
+        counts = counts.clamp(min=description.n_positions.get(name, 1)) * present[name]
+        noise = torch.randn(int(counts.sum()), dim, generator=generator)
+        values = statistics[f"token_mean_{name}"] + statistics[f"token_scale_{name}"] * noise
         tokens[name] = ProductTokens(values.half(), counts.cumsum(0) - counts, counts)
     expected = head.log_probabilities(inputs, present, tokens)
     return ProbeRows(graph_inputs(head, inputs, present, tokens), expected, batches)
 
 
-def subsets(modalities: Sequence[str]) -> tuple[dict[str, Tensor], list[Tensor]]:
-    """Return rows of every subset of modalities, none included, as masks; and batches of one subset and of many."""
-    most = max(BATCHES)
-    chosen = torch.tensor(list(itertools.product([True, False], repeat=len(modalities))))  # (S, M)
-    rows = chosen.repeat_interleave(most, dim=0)  # (S * most, M)
-    pure = torch.arange(len(rows)).split(most)
-    mixed = torch.arange(0, len(rows), most + 1).repeat(most)[: len(rows)]  # each from another subset than the last
-    batches = [several[:size] for several in (*pure, mixed) for size in BATCHES]
-    return {name: rows[:, place] for place, name in enumerate(modalities)}, batches
+def subset_rows(modalities: Sequence[str]) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Return rows of every subset of modalities, the empty one too, and batches of one subset and of many.
+
+    Shape:
+        output: {modality: (N,) bool}, which rows have it; and the batches, (n,) int64 each
+    """
+    n_copies = max(BATCHES)  # rows of each subset
+    membership = torch.tensor(list(itertools.product([True, False], repeat=len(modalities))))  # (S, M)
+    rows = membership.repeat_interleave(n_copies, dim=0)  # (S * n_copies, M)
+    pure = torch.arange(len(rows)).split(n_copies)
+    mixed = torch.arange(0, len(rows), n_copies + 1).repeat(n_copies)[
+        : len(rows)
+    ]  # each of another subset than the last
+    batches = [rows_asked[:size] for rows_asked in (*pure, mixed) for size in BATCHES]
+    return {name: rows[:, index] for index, name in enumerate(modalities)}, batches
 
 
 def graph_inputs(

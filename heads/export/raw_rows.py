@@ -1,4 +1,4 @@
-"""Pictures and texts that a graph with encoders must answer as the encoders and the head do one after the other."""
+"""Pictures and texts that a graph with encoders must answer as first the encoders and then the head do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from heads.errors import ExportError
 from heads.export.networks import Network
-from heads.export.probe_rows import BATCHES, ProbeRows, drawn_rows, subsets
+from heads.export.probe_rows import BATCHES, ProbeRows, drawn_rows, subset_rows
 from heads.modules.saving.saved_head import TrainedHead
 from heads.runs.encoder_samples import LEAST_COSINE
 
@@ -27,7 +27,7 @@ WORDS = ("a", "the", "blue", "striped", "cotton", "shirt", "with", "and", "men's
 
 @dataclass(frozen=True)
 class RawRows:
-    """The rows, and the least cosine of a vector in the graph and the encoder's, {modality: cosine}."""
+    """The rows, and the least cosine between a network's vectors and its encoder's, {modality: cosine}."""
 
     rows: ProbeRows
     cosines: Mapping[str, float]
@@ -40,37 +40,38 @@ def raw_rows(
     *,
     contents: Mapping[str, Sequence[Any]],
 ) -> RawRows:
-    """Return pictures and texts, each subset of modalities with the same, and what encoders and head answer.
+    """Return pictures and texts, the same for each subset of modalities, and what encoders and head answer.
 
-    They are the `contents` there are, and others that are drawn.
-
-    Where an encoder computes in 16 bits, the answers are those to its network's vectors in fp32, and the vectors are
-    held against its own.
+    They are those of `contents`, and random ones where these are too few. Where an encoder computes in 16 bits, the
+    expected answers are to its network's vectors in fp32, which are compared with the encoder's.
 
     Raises:
         ExportError: a network's vectors are not those of its encoder.
     """
     generator = np.random.default_rng(0)
-    most = max(BATCHES)
-    present, batches = subsets(list(head.description.dims))
+    n_contents = max(BATCHES)
+    present, batches = subset_rows(list(head.description.dims))
     n_subsets = 2 ** len(present)
-    plain = drawn_rows(head)
-    inputs, vectors, cosines = dict(plain.inputs), {}, {}
+    probe = drawn_rows(head)
+    inputs, vectors, cosines = dict(probe.inputs), {}, {}
     for name in head.description.dims:
         if name not in networks:
             vectors[name] = inputs[name]
             continue
-        several = [*contents.get(name, []), *_DRAWN[name](generator, most)][:most]
-        prepared = [encoders[name].prepare(content) for content in several]
-        made = _encoded(encoders[name], prepared)  # (most, D)
+        sample = [*contents.get(name, []), *_DRAWN[name](generator, n_contents)][:n_contents]
+        prepared = [encoders[name].prepare(content) for content in sample]
+        encoded = _encoded(encoders[name], prepared)  # (n_contents, D)
         with torch.no_grad():
             traced = networks[name](networks[name].batch(prepared))
-        cosines[name] = _least_cosine(traced, made, name=name, precision=encoders[name].precision)
-        chosen = made if encoders[name].precision == "fp32" else traced
-        vectors[name] = chosen.repeat(n_subsets, 1)
-        kept = [one if is_there else None for one, is_there in zip(prepared * n_subsets, present[name], strict=True)]
+        cosines[name] = _least_cosine(traced, encoded, name=name, precision=encoders[name].precision)
+        head_vectors = encoded if encoders[name].precision == "fp32" else traced
+        vectors[name] = head_vectors.repeat(n_subsets, 1)
+        batch = [
+            content if is_present else None
+            for content, is_present in zip(prepared * n_subsets, present[name], strict=True)
+        ]
         del inputs[name]
-        inputs |= networks[name].batch(kept)
+        inputs |= networks[name].batch(batch)
     expected = head.log_probabilities(vectors, present)
     return RawRows(ProbeRows(inputs, expected, batches), cosines)
 
@@ -80,8 +81,8 @@ def _encoded(encoder: Any, prepared: Sequence[Any]) -> Tensor:
     return torch.from_numpy(np.asarray(getattr(vectors, "vectors", vectors)))  # without tokens, where it keeps such
 
 
-def _least_cosine(traced: Tensor, made: Tensor, *, name: str, precision: str) -> float:
-    cosine = float(F.cosine_similarity(traced.double(), made.double(), dim=1).min())
+def _least_cosine(traced: Tensor, encoded: Tensor, *, name: str, precision: str) -> float:
+    cosine = float(F.cosine_similarity(traced.double(), encoded.double(), dim=1).min())
     if not cosine >= LEAST_COSINE[precision]:
         raise ExportError(
             f"Expected the {name} network to give the vectors that its encoder gives in {precision}, within a cosine "
@@ -103,7 +104,7 @@ def _pictures(generator: np.random.Generator, n: int) -> list[bytes]:
 
 def _texts(generator: np.random.Generator, n: int) -> list[str]:
     """Return texts of different lengths."""
-    return [" ".join(generator.choice(WORDS, 1 + 2 * place)) for place in range(n)]
+    return [" ".join(generator.choice(WORDS, 1 + 2 * index)) for index in range(n)]
 
 
 _DRAWN: dict[str, Callable[[np.random.Generator, int], list[Any]]] = {"image": _pictures, "text": _texts}

@@ -1,4 +1,4 @@
-"""What a run's folder says of the run: how it was made, and what was found."""
+"""What a run's folder says of the run: how it was made, and how good its heads are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Metrics", "RunFacts", "read_run"]
 
 @dataclass(frozen=True)
 class Metrics:
-    """A run's ``metrics.json``, as far as a model card says of it."""
+    """The parts of a run's ``metrics.json`` that a model card shows."""
 
     heads: dict[str, dict[str, Any]]
     missing: dict[str, dict[str, Any]]
@@ -62,8 +62,10 @@ def read_run(run_path: str | Path) -> RunFacts:
     run_path = Path(run_path)
     config = read_config(run_path)
     try:
-        if missing := [one.name for one in fields(Config)[:-2] if getattr(config, one.name) is None]:
-            raise ValueError(f"config.json lacks {missing[0]}")
+        if lacking := [
+            config_field.name for config_field in fields(Config)[:-2] if getattr(config, config_field.name) is None
+        ]:
+            raise ValueError(f"config.json lacks {lacking[0]}")
         metrics = typed(Metrics, read_object(run_path / "metrics.json"), where="metrics.json", more=True)
     except (OSError, ValueError) as error:
         raise_if_refused(error, run_path / "metrics.json")
@@ -71,8 +73,8 @@ def read_run(run_path: str | Path) -> RunFacts:
     return RunFacts(run_path, config, metrics)
 
 
-def _no_run(run_path: Path, why: object) -> RunError:
+def _no_run(run_path: Path, reason: object) -> RunError:
     return RunError(
-        f"Expected a run to be a folder that heads-train wrote, but {run_path} is none ({why}). See the folders in "
+        f"Expected a run to be a folder that heads-train wrote, but {run_path} is none ({reason}). See the folders in "
         "runs/."
     )

@@ -12,18 +12,18 @@ from torch.export import ExportedProgram
 
 from heads.export.formats import Answer
 
-__all__ = ["opened", "write"]
+__all__ = ["load_answer", "write"]
 
 
-def write(program: ExportedProgram, path: Path, about: Mapping[str, str]) -> None:
-    """Write the program; ``about`` is kept as its extra files."""
-    with path.open("wb") as file, warnings.catch_warnings():  # of a path torch demands a suffix
-        warnings.simplefilter("ignore")  # weights that share memory, which are of the CPU here
-        torch.export.save(program, file, extra_files=dict(about))
+def write(program: ExportedProgram, path: Path, facts: Mapping[str, str]) -> None:
+    """Write the program; ``facts`` are kept as its extra files."""
+    with path.open("wb") as file, warnings.catch_warnings():  # a file, as torch would demand a suffix of a path
+        warnings.simplefilter("ignore")  # of weights that share memory, which is harmless on the CPU
+        torch.export.save(program, file, extra_files=dict(facts))
 
 
-def opened(path: Path) -> Answer:
-    """Return what answers by PyTorch."""
+def load_answer(path: Path) -> Answer:
+    """Return a function that answers by PyTorch."""
     with path.open("rb") as file:
         program = torch.export.load(file).module()
 

@@ -25,7 +25,7 @@ class ValidationRows:
     """Products that chose among heads, and were not trained on.
 
     Shape:
-        rows: (n,) int64, the products' places in the cache
+        rows: (n,) int64, the products' rows in the cache
         targets: (n,) int64
     """
 
@@ -36,21 +36,21 @@ class ValidationRows:
 
 
 def read_validation_rows(head: TrainedHead, run: RunFacts, cache_path: Path) -> ValidationRows:
-    """Return the validation rows of a run, as a head sees them, with the labels that the run had.
+    """Return the validation rows of a run, with the vectors that a head looks at and the labels that the run had.
 
     Raises:
         ExportError: the cache is gone, or no longer has these products with these labels.
         CacheError, HeadError: the cache cannot be read, or its vectors are from another encoder.
     """
-    way_out = "Name the cache with --cache, or leave --int8 out."
+    remedy = "Name the cache with --cache, or leave --int8 out."
     if not cache_path.exists():
         raise ExportError(
-            f"Expected the run's cache at {cache_path}, to measure int8 on validation rows, but it is gone. {way_out}"
+            f"Expected the run's cache at {cache_path}, to measure int8 on validation rows, but it is gone. {remedy}"
         )
     ids, level = run.config.split.get("validation", []), run.config.settings.get("label_level")
     with Cache(cache_path) as cache:
-        places = {one: place for place, one in enumerate(cache.ids())}
-        rows = [places[one] for one in ids if one in places]
+        row_by_id = {product_id: row for row, product_id in enumerate(cache.ids())}
+        rows = [row_by_id[product_id] for product_id in ids if product_id in row_by_id]
         labels = read_labels(cells_of(cache, head.label), level)
         if run.config.settings.get("corrections") is not None:
             corrections = read_corrections(run.path / CORRECTIONS)
@@ -60,7 +60,7 @@ def read_validation_rows(head: TrainedHead, run: RunFacts, cache_path: Path) -> 
         if len(rows) < len(ids) or not rows or not codes.keys() >= set(labels):
             raise ExportError(
                 f"Expected {cache_path} to have the run's {len(ids)} validation rows with their labels, but it has "
-                f"{sum(label in codes for label in labels)}. {way_out}"
+                f"{sum(label in codes for label in labels)}. {remedy}"
             )
         vectors = head.vectors_of(cache).take(torch.tensor(rows))
     return ValidationRows(cache_path, vectors, np.array(rows), np.array([codes[label] for label in labels]))

@@ -1,4 +1,4 @@
-"""The files that answers are written to: a format is a function here, and a line of `FORMATS`."""
+"""The files that answers are written to; a format is a function here and a line of `FORMATS`."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ __all__ = ["FORMATS", "AnswerTable", "format_of", "write_answers"]
 
 @dataclass(frozen=True)
 class AnswerTable:
-    """What is said of some of N products: their rows, and so many of the likeliest classes."""
+    """The answers to some of N products, as a table with a line for each."""
 
-    ids: Sequence[str]
-    answers: Answers
-    rows: Sequence[int]
-    n_top: int
+    ids: Sequence[str]  # of all N
+    answers: Answers  # to all N
+    rows: Sequence[int]  # of the products in the table
+    n_top: int  # how many of the likeliest classes are listed
 
     @property
     def columns(self) -> dict[str, type]:
-        """The flat columns and what their cells are."""
+        """The names of the columns, each with the type of its cells."""
         columns: dict[str, type] = {"id": str, "answer": str, "probability": float}
-        for place in range(2, self.n_top + 1):
-            columns |= {f"answer_{place}": str, f"probability_{place}": float}
+        for rank in range(2, self.n_top + 1):
+            columns |= {f"answer_{rank}": str, f"probability_{rank}": float}
         columns["disagree"] = bool
         for name in self.answers.probabilities:
             columns |= {name: str, f"{name}_probability": float}
@@ -44,11 +44,11 @@ class AnswerTable:
         answers = self.answers
         for row in self.rows:
             nothing: list[tuple[Any, Any]] = [(None, None)] * self.n_top
-            said = [*answers.top(row, self.n_top), *nothing][: self.n_top]
-            heads = [answers.of(name, row) or (None, None) for name in answers.probabilities]
+            likeliest = [*answers.top(row, self.n_top), *nothing][: self.n_top]
+            heads = [answers.answer_of(name, row) or (None, None) for name in answers.probabilities]
             yield [
                 self.ids[row],
-                *(cell for pair in said for cell in pair),
+                *(cell for pair in likeliest for cell in pair),
                 bool(answers.disagree[row]),
                 *(cell for pair in heads for cell in pair),
             ]
@@ -86,7 +86,7 @@ def format_of(path: Path) -> str:
 
 
 class _Terminal(io.StringIO):
-    """Lines for a person who looks at them: control characters of ids stand escaped."""
+    """Writes lines to stdout for a person to read: control characters in ids are escaped."""
 
     def write(self, text: str) -> int:
         return sys.stdout.write(f"{printable(text.rstrip())}\n")
@@ -103,15 +103,17 @@ def _write_csv(file: IO[str], table: AnswerTable) -> None:
 def _shown(cell: str | float | bool | None) -> str:
     if isinstance(cell, bool):
         return "yes" if cell else ""
-    return "" if cell is None else cell if isinstance(cell, str) else f"{cell:.6f}"
+    if isinstance(cell, float):
+        return f"{cell:.6f}"
+    return cell or ""
 
 
 def _write_jsonl(file: IO[str], table: AnswerTable) -> None:
     """One JSON object a line, as `Prediction.to_dict` and the server give it."""
     for row in table.rows:
-        said = table.answers.prediction(row, top=table.n_top).to_dict()
-        said.pop("statuses")
-        file.write(json.dumps(shown_values({"id": table.ids[row], **said}), ensure_ascii=False) + "\n")
+        prediction = table.answers.prediction(row, top=table.n_top).to_dict()
+        prediction.pop("statuses")
+        file.write(json.dumps(shown_values({"id": table.ids[row], **prediction}), ensure_ascii=False) + "\n")
 
 
 def _write_parquet(file: io.TextIOWrapper, table: AnswerTable) -> None:

@@ -1,4 +1,4 @@
-"""What the heads of a run say of products: classes, probabilities, and whether the modalities agree."""
+"""The answers of a run's heads to products: classes, probabilities, and whether the modalities agree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Answers", "Prediction", "answers_of"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a run says of one product; without an answer it has no vector of anything that the head looks at."""
+    """What a run says of one product; there is no answer if it has no vector of anything that the head looks at."""
 
     answer: str | None
     probability: float
@@ -28,16 +28,16 @@ class Prediction:
     statuses: dict[str, str] = field(default_factory=dict)  # modality -> "ok", or why there is no vector
 
     def to_dict(self) -> dict[str, object]:
-        """Return it in JSON's types."""
+        """Return the prediction in JSON's types."""
 
-        def named(answer: tuple[str, float] | None) -> dict[str, object] | None:
+        def to_object(answer: tuple[str, float] | None) -> dict[str, object] | None:
             return None if answer is None else {"answer": answer[0], "probability": answer[1]}
 
         return {
             "answer": self.answer,
             "probability": None if self.answer is None else self.probability,
-            "top": [named(one) for one in self.top],
-            "heads": {name: named(one) for name, one in self.by_head.items()},
+            "top": [to_object(answer) for answer in self.top],
+            "heads": {name: to_object(answer) for name, answer in self.by_head.items()},
             "disagree": self.disagree,
             "statuses": self.statuses,
         }
@@ -82,44 +82,44 @@ class Answers:
         lowest = np.where(stacked < 0, highest, stacked).min(0)
         return highest != lowest
 
-    def of(self, head: str, row: int) -> tuple[str, float] | None:
+    def answer_of(self, head: str, row: int) -> tuple[str, float] | None:
         """Return a head's class for a product and its probability; None where it has no answer."""
         if not self.answered[head][row]:
             return None
-        place = int(self.best[head][row])
-        return self.classes[place], float(self.probabilities[head][row, place])
+        code = int(self.best[head][row])
+        return self.classes[code], float(self.probabilities[head][row, code])
 
     def top(self, row: int, n: int) -> list[tuple[str, float]]:
         """Return the likeliest classes of a product with their probabilities, the likeliest first."""
         if not self.answered[self.head][row]:
             return []
         chances = self.probabilities[self.head][row]
-        places = np.argsort(-chances, kind="stable")[:n]
-        return [(self.classes[place], float(chances[place])) for place in places.tolist()]
+        codes = np.argsort(-chances, kind="stable")[:n]
+        return [(self.classes[code], float(chances[code])) for code in codes.tolist()]
 
     def prediction(self, row: int, *, top: int, statuses: Mapping[str, str] | None = None) -> Prediction:
         """Return all that is said of one product."""
-        answer = self.of(self.head, row)
+        answer = self.answer_of(self.head, row)
         return Prediction(
             answer=None if answer is None else answer[0],
             probability=0.0 if answer is None else answer[1],
             top=self.top(row, top),
-            by_head={name: self.of(name, row) for name in self.probabilities},
+            by_head={name: self.answer_of(name, row) for name in self.probabilities},
             disagree=bool(self.disagree[row]),
             statuses=dict(statuses or {}),
         )
 
 
 def answers_of(heads: Mapping[str, TrainedHead], vectors: Vectors, *, head: str) -> Answers:
-    """Return what heads of one run say of products; `head` is the one whose answer counts."""
+    """Return the answers of one run's heads to products; `head` is the one whose answer counts."""
     answers = answer_all(heads.values(), vectors)
-    alone = [name for name in heads if name in vectors.dims]
-    looks_at: dict[str, Sequence[str]] = {name: list(one.description.dims) for name, one in heads.items()}
+    single_heads = [name for name in heads if name in vectors.dims]
+    modalities_of: dict[str, Sequence[str]] = {name: list(trained.description.dims) for name, trained in heads.items()}
     return Answers(
         head=head,
         classes=next(iter(heads.values())).classes,
-        # Metadata mostly tell little alone, and would disagree with everything.
-        modalities=[name for name in alone if not is_metadata(vectors.specs[name])],
+        # Not metadata, whose own head is mostly weak, and would disagree with everything.
+        modalities=[name for name in single_heads if not is_metadata(vectors.specs[name])],
         probabilities={name: logs.exp().numpy() for name, logs in answers.items()},
-        answered={name: vectors.some_present(modalities) for name, modalities in looks_at.items()},
+        answered={name: vectors.some_present(modalities) for name, modalities in modalities_of.items()},
     )

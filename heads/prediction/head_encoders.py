@@ -1,4 +1,4 @@
-"""The encoders that heads learned from, built again: what needs an encoder asks for them here."""
+"""The encoders that heads learned from, built again and checked, for whatever needs an encoder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from embed.encoders.protocol import Encoder
     from embed.settings import ExtractSettings
 
-__all__ = ["TriedEncoder", "check_parity", "encoders_of", "tried"]
+__all__ = ["CheckedEncoder", "check_parity", "checked_encoder", "encoders_of"]
 
 MOST_SHOWN = 4  # differences of two specs
 
@@ -29,11 +29,11 @@ MOST_SHOWN = 4  # differences of two specs
 def encoders_of(
     heads: Iterable[TrainedHead], *, device: str = "auto", changed: Mapping[str, str] | None = None
 ) -> dict[str, list[Encoder]]:
-    """Return the encoders of each modality that heads of one run look at, metadata's aside; none is loaded yet.
+    """Return the encoders of each modality that heads of one run look at, metadata excepted; none is loaded yet.
 
-    There is one, or several whose vectors are one. `changed` replaces settings that an encoder was built from where it
-    was extracted: ``image_encoder``, ``image_weights``, ``text_encoder``, ``text_weights``, such as a folder that lies
-    elsewhere by now; of several encoders one for each, with commas between, where nothing leaves one as it is.
+    A modality has one, or several whose vectors stand side by side. `changed` replaces settings that an encoder was
+    built from: ``image_encoder``, ``image_weights``, ``text_encoder``, ``text_weights``, such as a folder that lies
+    elsewhere by now. For several encoders there are as many values with commas between; an empty one changes nothing.
 
     Raises:
         HeadError: an encoder cannot be built as it was; the message names what differs.
@@ -45,29 +45,32 @@ def encoders_of(
         specs |= {modality: spec for modality, spec in head.specs.items() if not is_metadata(spec)}
         names |= head.encoders
     return {
-        modality: _build_all(spec, names[modality], device=device, changed=changed or {})
+        modality: _build_parts(spec, names[modality], device=device, changed=changed or {})
         for modality, spec in sorted(specs.items())
     }
 
 
-def tried(encoders: Sequence[Encoder], samples: EncoderSamples | None) -> Any:
-    """Return a modality's encoder, or its several as one, each of which is tried before it encodes anything."""
+def checked_encoder(encoders: Sequence[Encoder], samples: EncoderSamples | None) -> Any:
+    """Return a modality's encoder, several as one, each of which is checked before it encodes anything."""
     if len(encoders) == 1:
-        return TriedEncoder(encoders[0], samples)
+        return CheckedEncoder(encoders[0], samples)
     parts = []
     end = 0
     for encoder, dim in zip(encoders, samples.widths if samples else [0] * len(encoders), strict=True):
         start, end = end, end + dim
         part = None if samples is None else replace(samples, vectors=samples.vectors[:, start:end])
-        parts.append(TriedEncoder(encoder, part))
+        parts.append(CheckedEncoder(encoder, part))
     return JoinedEncoder(parts)
 
 
-def _build_all(spec: EncoderSpec, name: str, *, device: str, changed: Mapping[str, str]) -> list[Encoder]:
+def _build_parts(spec: EncoderSpec, name: str, *, device: str, changed: Mapping[str, str]) -> list[Encoder]:
     parts = parts_of(spec, name)
-    ours = {option: value for option, value in changed.items() if option.startswith(f"{spec.modality}_")}
-    several = {option: value.split(",") if len(parts) > 1 else [value] for option, value in ours.items()}
-    for option, values in several.items():
+    values_by_option = {
+        option: value.split(",") if len(parts) > 1 else [value]
+        for option, value in changed.items()
+        if option.startswith(f"{spec.modality}_")
+    }
+    for option, values in values_by_option.items():
         if len(values) != len(parts):
             raise HeadError(
                 f"--{option.replace('_', '-')}: expected one for each of {', '.join(parts)}, with commas between, got "
@@ -76,12 +79,14 @@ def _build_all(spec: EncoderSpec, name: str, *, device: str, changed: Mapping[st
     from embed.encoders.factory import rebuild
 
     settings = []
-    for place, (one, part) in enumerate(parts.items()):
-        mine = {option: values[place].strip() for option, values in several.items() if values[place].strip()}
-        settings.append(_settings(part, one, device=device, changed=mine))
+    for index, (part_name, part) in enumerate(parts.items()):
+        part_changes = {
+            option: values[index].strip() for option, values in values_by_option.items() if values[index].strip()
+        }
+        settings.append(_settings(part, part_name, device=device, changed=part_changes))
     encoders = rebuild(list(zip(parts.values(), settings, strict=True)))
-    for encoder, (one, part) in zip(encoders, parts.items(), strict=True):
-        _check(encoder, part, one)
+    for encoder, (part_name, part) in zip(encoders, parts.items(), strict=True):
+        _check_spec(encoder, part, part_name)
     return encoders
 
 
@@ -98,8 +103,12 @@ def _settings(spec: EncoderSpec, name: str, *, device: str, changed: Mapping[str
     return settings
 
 
-def _check(encoder: Encoder, spec: EncoderSpec, name: str) -> None:
-    """Give an encoder the name that it had, once it is known to be made as it was."""
+def _check_spec(encoder: Encoder, spec: EncoderSpec, name: str) -> None:
+    """Check that an encoder is made as the heads' encoder was, and give it the name that this had.
+
+    Raises:
+        HeadError: it is made otherwise; the message names the differences.
+    """
     if differences := encoder.spec.differences(spec):
         modality = spec.modality
         raise HeadError(
@@ -109,8 +118,8 @@ def _check(encoder: Encoder, spec: EncoderSpec, name: str) -> None:
     encoder.name = name
 
 
-class TriedEncoder:
-    """An encoder that is tried on contents whose vectors are known before it encodes any other; all else is its own."""
+class CheckedEncoder:
+    """An encoder that is checked on contents whose vectors are known, before it encodes any others."""
 
     def __init__(self, encoder: Encoder, samples: EncoderSamples | None) -> None:
         self.name = encoder.name
@@ -118,7 +127,7 @@ class TriedEncoder:
         self.prepare = encoder.prepare
         self.encoder = encoder
         self._samples = samples
-        self._trying = threading.Lock()
+        self._check_lock = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -126,12 +135,12 @@ class TriedEncoder:
         return getattr(self.encoder, name)
 
     def check(self) -> None:
-        """Try the encoder now, if that was not done yet.
+        """Check the encoder now, unless that was done before.
 
         Raises:
             HeadError: as of `check_parity`.
         """
-        with self._trying:
+        with self._check_lock:
             if self._samples is not None:
                 check_parity({self.spec.modality: self.encoder}, {self.spec.modality: self._samples})
                 self._samples = None
@@ -143,21 +152,21 @@ class TriedEncoder:
 
 
 def check_parity(encoders: Mapping[str, Encoder], samples: Mapping[str, EncoderSamples]) -> None:
-    """Encode contents whose vectors are known again, and check that the same comes out.
+    """Encode contents whose vectors are known again, and check that the vectors are the same.
 
     Raises:
-        HeadError: it does not; the message says by how much, and which libraries are of other versions here.
+        HeadError: they are not; the message says by how much, and which libraries have other versions here.
     """
     for modality in sorted(encoders.keys() & samples.keys()):
-        encoder, kept = encoders[modality], samples[modality]
+        encoder, sample = encoders[modality], samples[modality]
         contents: Sequence[bytes | str] = (
-            [content.decode("utf-8", "surrogateescape") for content in kept.contents]
+            [content.decode("utf-8", "surrogateescape") for content in sample.contents]
             if modality == "text"
-            else kept.contents
+            else sample.contents
         )
         vectors = _vectors(encoder.encode([encoder.prepare(content) for content in contents]))
         least = LEAST_COSINE[str(encoder.spec.fields.get("precision", "fp32"))]
-        cosine = float(_cosines(vectors, kept.vectors).min(initial=1.0))
+        cosine = float(_cosines(vectors, sample.vectors).min(initial=1.0))
         if not cosine >= least:
             raise HeadError(
                 f"Expected the {modality} encoder {encoder.name} to give the vectors that the heads learned from, but "
@@ -170,8 +179,12 @@ def check_parity(encoders: Mapping[str, Encoder], samples: Mapping[str, EncoderS
 def _other_versions(spec: EncoderSpec) -> str:
     from embed.encoders.specs.side_notes import library_versions, versions_then
 
-    then, now = versions_then(spec), library_versions()
-    lines = [f"{name} is {now.get(name)}, was {then[name]}" for name in sorted(then) if now.get(name) != then[name]]
+    current = library_versions()
+    lines = [
+        f"{name} is {current.get(name)}, was {version}"
+        for name, version in sorted(versions_then(spec).items())
+        if current.get(name) != version
+    ]
     return f"Other versions here: {', '.join(lines)}." if lines else "All libraries are of the same versions."
 
 
@@ -179,9 +192,9 @@ def _vectors(encoded: object) -> np.ndarray:
     return np.asarray(getattr(encoded, "vectors", encoded))
 
 
-def _cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def _cosines(vectors: np.ndarray, references: np.ndarray) -> np.ndarray:
     """Return the cosine of each row with its counterpart, (n,); 0 where the shapes are not the same."""
-    if one.shape != other.shape:
-        return np.zeros(len(one))
-    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    return np.sum(one * other, axis=1, dtype=np.float64) / np.maximum(norms, np.finfo(np.float32).tiny)
+    if vectors.shape != references.shape:
+        return np.zeros(len(vectors))
+    norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(references, axis=1)
+    return np.sum(vectors * references, axis=1, dtype=np.float64) / np.maximum(norms, np.finfo(np.float32).tiny)

@@ -1,4 +1,4 @@
-"""Several encoders of one modality as one, as heads that learned from all of them see it."""
+"""Several encoders of one modality as one encoder, for heads that learned from all of them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from cache import EncoderSpec, VectorsByKey
 from heads.data.encoder_sets import joined_name, joined_spec, parts_of
 
-__all__ = ["JoinedEncoder", "JoinedVectors", "Known", "known_vectors"]
+__all__ = ["JoinedEncoder", "JoinedVectors", "KnownVectors", "known_vectors"]
 
 BATCH_SIZE = 32  # of an encoder that does not say what suits it
 
 
 class JoinedEncoder:
-    """Encodes with each of several encoders (`TriedEncoder`), and puts their vectors side by side."""
+    """Encodes with each of several encoders (`CheckedEncoder`), and puts their vectors side by side."""
 
     def __init__(self, parts: Sequence[Any]) -> None:
         self.parts = list(parts)
@@ -35,7 +35,7 @@ class JoinedEncoder:
         return [getattr(part, "model", None) for part in self.parts]
 
     def check(self) -> None:
-        """Try each encoder now, if that was not done yet.
+        """Check each encoder now, unless that was done before.
 
         Raises:
             HeadError: as of `heads.prediction.head_encoders.check_parity`.
@@ -44,7 +44,7 @@ class JoinedEncoder:
             part.check()
 
     def prepare(self, content: Any) -> list[Any]:
-        """Return the content as each network takes it; raises what these do."""
+        """Return the content as each network takes it; raises what their `prepare` raises."""
         return [parts[0].prepare(content) for parts in self._networks]
 
     def encode(self, batch: Sequence[list[Any]]) -> np.ndarray:
@@ -65,12 +65,12 @@ class JoinedEncoder:
 
 
 def network_of(part: Any) -> Any:
-    """Return the encoder that a tried one is, or is a depth of."""
+    """Return the encoder behind a checked one, or the whole network of which that is a depth."""
     return getattr(part, "whole", part.encoder)
 
 
 class JoinedVectors:
-    """The vectors of several encoders in a cache, side by side, by content key, as `cache.VectorsByKey` has one's."""
+    """The vectors of several encoders in a cache, side by side, by content key; as `cache.VectorsByKey` of one."""
 
     def __init__(self, parts: Sequence[VectorsByKey]) -> None:
         self._parts = parts
@@ -80,23 +80,23 @@ class JoinedVectors:
         return all(part.knows(key) for part in self._parts)
 
     def find(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
-        """Return what `VectorsByKey.find` does; who lacks one encoder's vector has none."""
+        """Return what `VectorsByKey.find` does; a content that lacks one encoder's vector has none."""
         vectors, masks, failures = zip(*(part.find(keys) for part in self._parts), strict=True)
-        several = {key: status for some in failures for key, status in some.items()}
-        return np.concatenate(vectors, axis=1), np.logical_and.reduce(masks), several
+        all_failures = {key: status for part_failures in failures for key, status in part_failures.items()}
+        return np.concatenate(vectors, axis=1), np.logical_and.reduce(masks), all_failures
 
 
-Known = VectorsByKey | JoinedVectors
+KnownVectors = VectorsByKey | JoinedVectors
 
 
-def known_vectors(cache_path: Path, spec: EncoderSpec) -> Known | None:
-    """Return the vectors of a cache that were made in one way, by one encoder or several; None where it lacks one's.
+def known_vectors(cache_path: Path, spec: EncoderSpec) -> KnownVectors | None:
+    """Return a cache's vectors that one encoder made, or several as one; None where it lacks those of one of them.
 
     Raises:
         CacheError: the cache cannot be read.
     """
     parts = [VectorsByKey.of_spec(cache_path, part) for part in parts_of(spec).values()]
-    made = [part for part in parts if part is not None]
-    if len(made) < len(parts):
+    known_parts = [part for part in parts if part is not None]
+    if len(known_parts) < len(parts):
         return None
-    return made[0] if len(made) == 1 else JoinedVectors(made)
+    return known_parts[0] if len(known_parts) == 1 else JoinedVectors(known_parts)

@@ -1,4 +1,4 @@
-"""Products that are in no cache, from what is known of them to vectors: this needs an encoder."""
+"""From products that are in no cache to vectors; it needs an encoder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from heads.data.tokens import ProductTokens
 from heads.data.vectors import Vectors
 from heads.errors import HeadError
 from heads.modules.saving.saved_head import TrainedHead
-from heads.prediction.joined_encoder import Known, known_vectors
+from heads.prediction.joined_encoder import KnownVectors, known_vectors
 
 if TYPE_CHECKING:
     from embed.encoders.protocol import Encoder
@@ -48,7 +48,7 @@ class Product:
 
 @dataclass(frozen=True)
 class _Content:
-    """A content ready to be looked up; without a key, why there is none."""
+    """A picture or a text with its key; or without a key, and the status says why there is no content."""
 
     key: str
     status: str
@@ -56,13 +56,14 @@ class _Content:
 
 
 class ProductEncoder:
-    """Turns products into the vectors that the heads of one run look at; what was encoded before is not again.
+    """Turns products into the vectors that the heads of one run look at.
 
-    It may be called from several threads; each encoder works for one at a time.
+    Contents whose vectors are in the cache, or that were encoded lately, are not encoded again. It may be called from
+    several threads; each encoder works for one at a time.
     """
 
     def __init__(
-        self, heads: Sequence[TrainedHead], encoders: Mapping[str, Encoder], *, known: Path | None = None
+        self, heads: Sequence[TrainedHead], encoders: Mapping[str, Encoder], *, cache_path: Path | None = None
     ) -> None:
         self._encoders = encoders
         self._specs = {name: spec for head in heads for name, spec in head.specs.items()}
@@ -73,21 +74,21 @@ class ProductEncoder:
         self._metadata = next(
             (FittedMetadata.from_spec(spec) for spec in self._specs.values() if is_metadata(spec)), None
         )
-        self._known = {
+        self._known_vectors = {
             modality: vectors
             for modality, encoder in encoders.items()
-            if known is not None and modality not in self._token_dims
-            if (vectors := known_vectors(known, encoder.spec)) is not None
+            if cache_path is not None and modality not in self._token_dims
+            if (vectors := known_vectors(cache_path, encoder.spec)) is not None
         }
-        self._unread: set[str] = set()  # those of them that cannot be read for now
-        self._kept: OrderedDict[tuple[str, str], Any] = OrderedDict()
-        self._n_kept_bytes = 0
+        self._unreadable: set[str] = set()  # modalities whose known vectors cannot be read for now
+        self._recent: OrderedDict[tuple[str, str], Any] = OrderedDict()
+        self._n_recent_bytes = 0
         self._locks = {modality: threading.Lock() for modality in encoders}
-        self._keeping = threading.Lock()
+        self._recent_lock = threading.Lock()
 
     @property
     def text_columns(self) -> list[str]:
-        """The columns that texts are made of, as far as that is known."""
+        """The columns that texts are made of, none where the heads do not say."""
         return self._contents["text"].columns if "text" in self._contents else []
 
     def is_known(self, product: Product) -> bool:
@@ -95,7 +96,7 @@ class ProductEncoder:
         contents = {modality: self._content(modality, product) for modality in self._encoders}
         return all(
             not content.key
-            or (modality, content.key) in self._kept
+            or (modality, content.key) in self._recent
             or self._look_up(modality, methodcaller("knows", content.key))
             for modality, content in contents.items()
         )
@@ -109,19 +110,19 @@ class ProductEncoder:
         parts, statuses = [], [dict[str, str]() for _ in products]
         for modality in self._encoders:
             contents = [self._content(modality, product) for product in products]
-            found = self._encode(modality, contents)
+            encoded = self._encode(modality, contents)
             for row, content in enumerate(contents):
-                failure = found.get(content.key) if content.key else content.status
+                failure = encoded.get(content.key) if content.key else content.status
                 statuses[row][modality] = failure if isinstance(failure, str) else "ok"
-            values = [None if isinstance(one := found.get(content.key), str) else one for content in contents]
-            parts.append(self._together(modality, values))
+            values = [None if isinstance(value := encoded.get(content.key), str) else value for content in contents]
+            parts.append(self._modality_vectors(modality, values))
         if self._metadata is not None:
             cells = {name: [self._cell(product, name) for product in products] for name in self._metadata.names}
             vectors = metadata_vectors(cells, self._metadata)
             parts.append(vectors)
             (present,) = vectors.present.values()
-            for row, is_there in enumerate(present.tolist()):
-                statuses[row]["metadata"] = "ok" if is_there else "absent"
+            for row, is_present in enumerate(present.tolist()):
+                statuses[row]["metadata"] = "ok" if is_present else "absent"
         return Vectors.merge(parts), statuses
 
     def _cell(self, product: Product, name: str) -> str:
@@ -139,82 +140,90 @@ class ProductEncoder:
             return _Content("", "absent" if product.image is None else "empty")
         return _Content(content_key(product.image), "ok", product.image)
 
-    def _look_up(self, modality: str, look: Callable[[Known], T]) -> T | None:
-        """Return what the vectors of the cache say; None where there are none, or they cannot be read for now.
+    def _look_up(self, modality: str, look: Callable[[KnownVectors], T]) -> T | None:
+        """Return what `look` finds in the cache's vectors; None where there are none, or they cannot be read for now.
 
-        Another file may have taken the cache's place, and no answer needs it: contents are encoded then.
+        Another file may have taken the cache's place. Answers do not depend on it: the contents are encoded instead.
         """
-        if (known := self._known.get(modality)) is None:
+        if (vectors := self._known_vectors.get(modality)) is None:
             return None
         try:
-            answer = look(known)
+            answer = look(vectors)
         except CacheError as error:
-            if modality not in self._unread:
+            if modality not in self._unreadable:
                 log.warning("Each %s is encoded until the cache can be read again. %s", modality, error)
-            self._unread.add(modality)
+            self._unreadable.add(modality)
             return None
-        self._unread.discard(modality)
+        self._unreadable.discard(modality)
         return answer
 
     def _encode(self, modality: str, contents: Sequence[_Content]) -> dict[str, Any]:
         """Return what each content is encoded to, by key: a vector with its tokens, or the status of a failure."""
-        wanted = {content.key: content.value for content in contents if content.key}
-        with self._keeping:
-            found: dict[str, Any] = {key: self._kept[modality, key] for key in wanted if (modality, key) in self._kept}
-        missing = [key for key in wanted if key not in found]
-        if missing and (looked_up := self._look_up(modality, methodcaller("find", missing))):
-            vectors, is_known, _ = looked_up
-            found |= {key: (vectors[n].copy(), None) for n, key in enumerate(missing) if is_known[n]}
-            missing = [key for key in missing if key not in found]
+        values_by_key = {content.key: content.value for content in contents if content.key}
+        with self._recent_lock:
+            encoded: dict[str, Any] = {
+                key: self._recent[modality, key] for key in values_by_key if (modality, key) in self._recent
+            }
+        missing_keys = [key for key in values_by_key if key not in encoded]
+        if missing_keys and (known := self._look_up(modality, methodcaller("find", missing_keys))):
+            vectors, is_known, _ = known
+            encoded |= {key: (vectors[n].copy(), None) for n, key in enumerate(missing_keys) if is_known[n]}
+            missing_keys = [key for key in missing_keys if key not in encoded]
         size = int(getattr(self._encoders[modality], "batch_size", BATCH_SIZE))
-        for start in range(0, len(missing), size):
-            found |= self._encode_batch(modality, {key: wanted[key] for key in missing[start : start + size]})
-        self._keep(modality, found)
-        return found
+        for start in range(0, len(missing_keys), size):
+            encoded |= self._encode_batch(
+                modality, {key: values_by_key[key] for key in missing_keys[start : start + size]}
+            )
+        self._remember(modality, encoded)
+        return encoded
 
     def _encode_batch(self, modality: str, batch: Mapping[str, bytes | str]) -> dict[str, Any]:
-        """Return what `_encode` does, of contents by their keys, which are no more than suits the encoder."""
+        """Return what `_encode` does, for one of the encoder's batches, {key: content}."""
         from embed.errors import ContentError
 
         encoder = self._encoders[modality]
-        results: dict[str, Any] = {}
+        encoded: dict[str, Any] = {}
         prepared = {}
         for key, value in batch.items():
             try:
                 prepared[key] = encoder.prepare(value)
             except ContentError as error:
-                results[key] = str(error)
+                encoded[key] = str(error)
         if prepared:
             with self._locks[modality]:
-                encoded: Any = encoder.encode(list(prepared.values()))
-            vectors, tokens = getattr(encoded, "vectors", encoded), getattr(encoded, "tokens", None)
+                output: Any = encoder.encode(list(prepared.values()))
+            vectors, tokens = getattr(output, "vectors", output), getattr(output, "tokens", None)
             for n, key in enumerate(prepared):  # copies, for a view would keep the whole batch
-                results[key] = (vectors[n].copy(), None if tokens is None else tokens[n].copy())
-        return results
+                encoded[key] = (vectors[n].copy(), None if tokens is None else tokens[n].copy())
+        return encoded
 
-    def _keep(self, modality: str, results: Mapping[str, Any]) -> None:
-        """Keep what was asked for last, as much as there is room for."""
-        with self._keeping:
-            for key, value in results.items():
-                if isinstance(value, str):  # failures are looked at again
+    def _remember(self, modality: str, encoded: Mapping[str, Any]) -> None:
+        """Keep vectors, the most recent ones, as many as there is room for; failures are tried again each time."""
+        with self._recent_lock:
+            for key, value in encoded.items():
+                if isinstance(value, str):  # a failure
                     continue
-                self._n_kept_bytes += _n_bytes(value) - _n_bytes(self._kept.get((modality, key), (None, None)))
-                self._kept[modality, key] = value
-                self._kept.move_to_end((modality, key))
-            while len(self._kept) > MOST_KEPT or self._n_kept_bytes > MOST_KEPT_BYTES:
-                self._n_kept_bytes -= _n_bytes(self._kept.popitem(last=False)[1])
+                self._n_recent_bytes += _n_bytes(value) - _n_bytes(self._recent.get((modality, key), (None, None)))
+                self._recent[modality, key] = value
+                self._recent.move_to_end((modality, key))
+            while len(self._recent) > MOST_KEPT or self._n_recent_bytes > MOST_KEPT_BYTES:
+                self._n_recent_bytes -= _n_bytes(self._recent.popitem(last=False)[1])
 
-    def _together(self, modality: str, values: Sequence[tuple[np.ndarray, np.ndarray | None] | None]) -> Vectors:
+    def _modality_vectors(
+        self, modality: str, values: Sequence[tuple[np.ndarray, np.ndarray | None] | None]
+    ) -> Vectors:
         matrix = np.zeros((len(values), self._dims[modality]), dtype=np.float32)  # (N, D)
         for row, value in enumerate(values):
             if value is not None:
                 matrix[row] = value[0]
         tokens = {}
         if modality in self._token_dims:
-            nothing = np.zeros((0, self._token_dims[modality]), dtype=np.float16)
-            kept = Tokens.of([nothing if value is None or value[1] is None else value[1] for value in values])
+            no_tokens = np.zeros((0, self._token_dims[modality]), dtype=np.float16)
+            stacked = Tokens.of([no_tokens if value is None or value[1] is None else value[1] for value in values])
             tokens[modality] = ProductTokens(
-                torch.from_numpy(kept.values), torch.from_numpy(kept.offsets[:-1]), torch.from_numpy(kept.counts)
+                torch.from_numpy(stacked.values),
+                torch.from_numpy(stacked.offsets[:-1]),
+                torch.from_numpy(stacked.counts),
             )
         return Vectors(
             encoders={modality: self._names[modality]},
@@ -226,14 +235,14 @@ class ProductEncoder:
 
 
 def _n_bytes(value: tuple[np.ndarray | None, np.ndarray | None]) -> int:
-    return sum(one.nbytes for one in value if one is not None)
+    return sum(array.nbytes for array in value if array is not None)
 
 
 def picture_bytes(picture: object) -> bytes | None:
-    """Return the bytes of a picture that is given as a path, as bytes, or as one of Pillow's, which becomes upright.
+    """Return the bytes of a picture that is given as a path, as bytes, or as a PIL image, which is turned upright.
 
     Raises:
-        HeadError: it is nothing of these, the file cannot be read, or the numbers of an image have no known scale.
+        HeadError: it is none of these, the file cannot be read, or the numbers of an image have no known scale.
     """
     if picture is None or isinstance(picture, bytes):
         return picture

@@ -1,4 +1,4 @@
-"""`Run`: a run folder that answers products; for raw ones it needs an encoder."""
+"""`Run`: the heads of a run folder, which answer products; for raw ones it needs an encoder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from heads.errors import HeadError
 from heads.experiment.findings.best_heads import choose_heads
 from heads.modules.saving.saved_head import TrainedHead
 from heads.prediction.answers import Answers, Prediction, answers_of
-from heads.prediction.head_encoders import encoders_of, tried
+from heads.prediction.head_encoders import checked_encoder, encoders_of
 from heads.prediction.products import Product, ProductEncoder, picture_bytes
 from heads.runs.encoder_samples import load_encoder_samples
 from heads.runs.folder import load_heads
@@ -30,15 +30,15 @@ __all__ = ["Run"]
 class Run:
     """The heads of a run folder, and the encoders that turn products into what they look at.
 
-    The answer that counts is that of `head`: the one asked for first, else the best by macro-F1 on the run's validation
-    rows. Encoders are built when the first raw product comes, and tried on contents that the run keeps when one comes
-    that no cache knows.
+    The answer that counts is that of `head`: the first of `heads`, else the best by macro-F1 on the run's validation
+    rows. Encoders are built for the first raw product; before one encodes anything, it is checked on contents that the
+    run keeps with their vectors.
 
     Args:
         path: a folder that `heads.train` wrote.
         heads: names of the heads to load, the one whose answer counts first; None: all.
         device: where encoders work: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
-        encoders: settings that an encoder is built from and that are others here, such as
+        encoders: settings of an encoder that differ here from those of the training, such as
             ``{"image_weights": "elsewhere/resnet18.safetensors"}``.
         cache_path: a cache whose vectors are known; None: the one of the training, if it is still there.
         plugins: load heads of a user's own class, which runs its code.
@@ -63,8 +63,12 @@ class Run:
         self.heads: dict[str, TrainedHead] = load_heads(path, heads, plugins=plugins)
         self.config = read_config(self.path)
         self.head = heads[0] if heads else _best(self.path, self.heads)
-        usual = find_cache(self.path, self.config)
-        self.cache_path = local_copy(cache_path) if cache_path is not None else usual if usual.is_file() else None
+        self.cache_path: Path | None
+        if cache_path is not None:
+            self.cache_path = local_copy(cache_path)
+        else:
+            training_cache_path = find_cache(self.path, self.config)
+            self.cache_path = training_cache_path if training_cache_path.is_file() else None
         self._device = device
         self._changed = encoders
         self._encoders: dict[str, Any] | None = None
@@ -104,7 +108,7 @@ class Run:
     def encoders(self) -> dict[str, Any]:
         """The encoder of each modality but metadata, built at the first call; several as one are a `JoinedEncoder`.
 
-        Each is tried on the run's samples when it is to encode something: a `HeadError` if it gives other vectors.
+        Each is checked on the run's samples before it encodes anything: a `HeadError` if it gives other vectors.
 
         Raises:
             HeadError: an encoder cannot be built as it was.
@@ -113,18 +117,18 @@ class Run:
         if self._encoders is None:
             encoders = encoders_of(self.heads.values(), device=self._device, changed=self._changed)
             samples = load_encoder_samples(self.path)
-            self._encoders = {name: tried(several, samples.get(name)) for name, several in encoders.items()}
+            self._encoders = {name: checked_encoder(parts, samples.get(name)) for name, parts in encoders.items()}
         return self._encoders
 
     @property
     def products(self) -> ProductEncoder:
-        """What turns products into vectors.
+        """The `ProductEncoder`, which turns products into vectors, made at the first call.
 
         Raises:
             HeadError, WeightsError, DeviceError, SettingError: as of `encoders`.
         """
         if self._products is None:
-            self._products = ProductEncoder(list(self.heads.values()), self.encoders, known=self.cache_path)
+            self._products = ProductEncoder(list(self.heads.values()), self.encoders, cache_path=self.cache_path)
         return self._products
 
     def predict(
@@ -142,14 +146,14 @@ class Run:
         Raises:
             HeadError: a column is unknown, lists differ in length, or as `products` says.
         """
-        given = {name: _listed(value) for name, value in {"image": image, "text": text, **columns}.items()}
-        lengths = {name: len(value) for name, value in given.items() if isinstance(value, list | tuple)}
+        arguments = {name: _listed(value) for name, value in {"image": image, "text": text, **columns}.items()}
+        lengths = {name: len(value) for name, value in arguments.items() if isinstance(value, list | tuple)}
         if len(set(lengths.values())) > 1:
             shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
             raise HeadError(f"Expected lists of one length, one entry a product, got {shown}.")
         n_products = next(iter(lengths.values()), 1)
         rows = [
-            {name: value[row] if name in lengths else value for name, value in given.items()}  # type: ignore[index]
+            {name: value[row] if name in lengths else value for name, value in arguments.items()}  # type: ignore[index]
             for row in range(n_products)
         ]
         predictions = self.predict_products([self.product(**row) for row in rows], top=top)
@@ -166,7 +170,7 @@ class Run:
         return [answers.prediction(row, top=top, statuses=status) for row, status in enumerate(statuses)]
 
     def answers(self, vectors: Vectors) -> Answers:
-        """Return what the heads say of products whose vectors are at hand."""
+        """Return the heads' answers to products by their vectors."""
         return answers_of(self.heads, vectors, head=self.head)
 
     def product(self, *, image: object = None, text: object = None, **columns: object) -> Product:
@@ -186,11 +190,11 @@ class Run:
         return Product(picture_bytes(None if _is_nothing(image) else image), words or None, cells)
 
     def _check_columns(self, columns: Mapping[str, object]) -> None:
-        known = [*self.metadata_columns, *self.products.text_columns]
-        if unknown := [name for name in columns if name not in known]:
+        known_columns = [*self.metadata_columns, *self.products.text_columns]
+        if unknown := [name for name in columns if name not in known_columns]:
             raise HeadError(
                 "Expected image, text"
-                + (f" and cells of {', '.join(dict.fromkeys(known))}" if known else "")
+                + (f" and cells of {', '.join(dict.fromkeys(known_columns))}" if known_columns else "")
                 + f", got {unknown[0]}. Leave it out: the run's heads do not look at it."
             )
 

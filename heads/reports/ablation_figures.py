@@ -40,7 +40,7 @@ MOST_LINES = 30  # jobs joined by lines
 MOST_POINTS = 300  # of a curve
 FEW_VALUES = 7  # that get a tick each
 MOST_JOINED = 12  # values that a line joins: those of a search are dots
-WIDE_SPAN = 10  # from which seconds are drawn by order of magnitude
+WIDE_SPAN = 10  # ratio of the longest to the shortest seconds, above which their axis is logarithmic
 BETTER, WORSE = COLOURS[2], COLOURS[3]
 MARKERS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖"}
 
@@ -55,12 +55,12 @@ def looks_of(heads: Iterable[str]) -> dict[str, Look]:
     """
     markers = list(MARKERS)
     return {
-        head: {"color": COLOURS[place % len(COLOURS)], "marker": markers[place % len(markers)]}
-        for place, head in enumerate(heads)
+        head: {"color": COLOURS[index % len(COLOURS)], "marker": markers[index % len(markers)]}
+        for index, head in enumerate(heads)
     }
 
 
-def short_name(text: str, most: int = MOST_CHARACTERS) -> str:
+def short_name(text: str, most_characters: int = MOST_CHARACTERS) -> str:
     """Return a name that fits beside a figure: on one line, of printable characters, its middle left out if long.
 
     >>> short_name("early image of-a-very-long-name text another lr 0.001")
@@ -68,8 +68,8 @@ def short_name(text: str, most: int = MOST_CHARACTERS) -> str:
     """
     text = " ".join(shown(text).split())
     text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-    kept = most // 2
-    return text if len(text) <= most else f"{text[:kept]}…{text[-(most - kept - 1) :]}"
+    n_start = most_characters // 2
+    return text if len(text) <= most_characters else f"{text[:n_start]}…{text[-(most_characters - n_start - 1) :]}"
 
 
 def draw_differences(rows: Sequence[Ranked], names: Sequence[str], *, single: str) -> Markup:
@@ -77,14 +77,14 @@ def draw_differences(rows: Sequence[Ranked], names: Sequence[str], *, single: st
     with draw(WIDTH, 0.8 + ROW * len(rows)) as figure:
         axes = figure.add_subplot()
         axes.axvline(0, color=_quiet(), linewidth=1)
-        for place, row in enumerate(rows):
-            own = row.macro_f1_difference
-            if own is None:  # the best single modality itself
-                axes.plot(0, place, marker="|", markersize=9, color=_quiet())
+        for line, row in enumerate(rows):
+            difference = row.macro_f1_difference
+            if difference is None:  # the best single modality itself
+                axes.plot(0, line, marker="|", markersize=9, color=_quiet())
                 continue
-            colour = {1: BETTER, -1: WORSE}.get(own.sign, _quiet())
-            axes.plot([100 * own.low, 100 * own.high], [place, place], color=colour, linewidth=2)
-            axes.plot(100 * own.value, place, marker="o", markersize=6, color=colour)
+            colour = {1: BETTER, -1: WORSE}.get(difference.sign, _quiet())
+            axes.plot([100 * difference.low, 100 * difference.high], [line, line], color=colour, linewidth=2)
+            axes.plot(100 * difference.value, line, marker="o", markersize=6, color=colour)
         _name_rows(axes, names)
         axes.set_xlabel(f"macro-F1 − {short_name(single)}, points")
         axes.grid(axis="x")
@@ -98,16 +98,16 @@ def draw_axis(axis: Axis, looks: Mapping[str, Look]) -> Markup:
     with draw(*SMALL) as figure:
         axes = figure.add_subplot()
         for number, (head, means) in enumerate(axis.means.items()):
-            aside = 0.5 * ((number + 0.5) / len(axis.means) - 0.5)  # heads stand beside each other at a word
-            places = [values.index(value) + aside for value in means] if is_words else list(means)
+            offset = 0.5 * ((number + 0.5) / len(axis.means) - 0.5)  # heads stand beside each other at a word
+            positions = [values.index(value) + offset for value in means] if is_words else list(means)
             line = "" if is_words or len(means) > MOST_JOINED else "-"
             scores = [100 * mean for mean in means.values()]
-            axes.plot(places, scores, linestyle=line, linewidth=1.5, markersize=5, **looks[head])
+            axes.plot(positions, scores, linestyle=line, linewidth=1.5, markersize=5, **looks[head])
         if is_words:
-            most = max(LEAST_CHARACTERS, MOST_CHARACTERS // len(values))
-            axes.set_xticks(range(len(values)), [short_name(str(value), most) for value in values])
+            most_characters = max(LEAST_CHARACTERS, MOST_CHARACTERS // len(values))
+            axes.set_xticks(range(len(values)), [short_name(str(value), most_characters) for value in values])
             axes.set_xlim(-0.5, len(values) - 0.5)
-            if most == LEAST_CHARACTERS:
+            if most_characters == LEAST_CHARACTERS:
                 axes.tick_params(axis="x", rotation=30)
         else:
             _scale(axes, values, is_log=axis.kind in ("log", "powers") and values[0] > 0)
@@ -131,10 +131,15 @@ def draw_cost(rows: Sequence[Ranked], looks: Mapping[str, Look]) -> Markup:
             [seconds[n] for n in front], [scores[n] for n in front], color=_quiet(), drawstyle="steps-post", linewidth=1
         )
         for head, look in looks.items():
-            own = [n for n, row in enumerate(rows) if row.configuration.head == head]
+            head_rows = [n for n, row in enumerate(rows) if row.configuration.head == head]
             alpha = 0.85 if len(rows) < 200 else 0.5
             axes.plot(
-                [seconds[n] for n in own], [scores[n] for n in own], linestyle="", markersize=6, alpha=alpha, **look
+                [seconds[n] for n in head_rows],
+                [scores[n] for n in head_rows],
+                linestyle="",
+                markersize=6,
+                alpha=alpha,
+                **look,
             )
         for n in front:
             axes.annotate(
@@ -150,15 +155,15 @@ def draw_cost(rows: Sequence[Ranked], looks: Mapping[str, Look]) -> Markup:
 
 
 def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
-    """Return the places of those that none is both cheaper and better than, from the cheapest.
+    """Return the indices of the points on the Pareto front, than which none is both cheaper and better, cheapest first.
 
     >>> pareto_front([3, 1, 2, 4], [80, 70, 60, 80])
     [1, 0]
     """
     front: list[int] = []
-    for place in sorted(range(len(costs)), key=lambda place: (costs[place], -scores[place])):
-        if not front or scores[place] > scores[front[-1]]:
-            front.append(place)
+    for index in sorted(range(len(costs)), key=lambda index: (costs[index], -scores[index])):
+        if not front or scores[index] > scores[front[-1]]:
+            front.append(index)
     return front
 
 
@@ -168,24 +173,24 @@ def draw_jobs(outcomes: Sequence[Mapping[FoldJob, Outcome]], names: Sequence[str
     A fold has one colour; lines join the jobs of one fold and seed.
     """
     with draw(WIDTH, 1.1 + 0.36 * len(names)) as figure:
-        left, right = figure.subplots(1, 2, sharey=True)
-        for axes, side in ((left, "validation"), (right, "test")):
-            found: dict[tuple[int, int], list[tuple[float, int]]] = {}
-            for place, own in enumerate(outcomes):
-                for job, outcome in own.items():
+        validation_axes, test_axes = figure.subplots(1, 2, sharey=True)
+        for axes, side in ((validation_axes, "validation"), (test_axes, "test")):
+            points_by_job: dict[tuple[int, int], list[tuple[float, int]]] = {}
+            for line, job_outcomes in enumerate(outcomes):
+                for job, outcome in job_outcomes.items():
                     score = 100 * getattr(outcome, side)["macro_f1"]
-                    found.setdefault((job.fold, job.seed), []).append((score, place))
-            for (fold, _), points in sorted(found.items()):
-                line = "-" if len(found) <= MOST_LINES else ""
+                    points_by_job.setdefault((job.fold, job.seed), []).append((score, line))
+            for (fold, _), points in sorted(points_by_job.items()):
+                line_style = "-" if len(points_by_job) <= MOST_LINES else ""
                 axes.plot(
-                    *zip(*points, strict=True), marker="o", markersize=5, linestyle=line, linewidth=0.6, alpha=0.8,
-                    color=COLOURS[fold % len(COLOURS)],
+                    *zip(*points, strict=True), marker="o", markersize=5, linestyle=line_style, linewidth=0.6,
+                    alpha=0.8, color=COLOURS[fold % len(COLOURS)],
                 )  # fmt: skip
             axes.set_title(side)
             axes.set_xlabel("macro-F1")
             axes.tick_params(axis="y", length=0)
             axes.grid(axis="x")
-        _name_rows(left, names)
+        _name_rows(validation_axes, names)
         return _svg(figure, "Macro-F1 of each job of the best configurations")
 
 
@@ -196,14 +201,18 @@ def draw_curves(outcomes: Mapping[FoldJob, Outcome]) -> Markup:
         for job, outcome in outcomes.items():
             history = outcome.history
             colour = COLOURS[job.fold % len(COLOURS)]
-            kept = range(0, len(history), max(1, math.ceil(len(history) / MOST_POINTS)))
-            epochs = [place + 1 for place in kept]
-            for axes, name, line in (
+            drawn_epochs = range(0, len(history), max(1, math.ceil(len(history) / MOST_POINTS)))
+            epochs = [n + 1 for n in drawn_epochs]
+            for axes, name, line_style in (
                 (losses, "train_loss", ":"), (losses, "validation_loss", "-"), (scores, "validation_macro_f1", "-")
             ):  # fmt: skip
                 factor = 100 if name == "validation_macro_f1" else 1
                 axes.plot(
-                    epochs, [factor * history[n][name] for n in kept], linestyle=line, linewidth=1.2, color=colour
+                    epochs,
+                    [factor * history[n][name] for n in drawn_epochs],
+                    linestyle=line_style,
+                    linewidth=1.2,
+                    color=colour,
                 )
             best = history[outcome.best_epoch - 1]
             scores.plot(outcome.best_epoch, 100 * best["validation_macro_f1"], marker="o", markersize=5, color=colour)
@@ -236,7 +245,7 @@ def _scale(axes: Axes, values: Sequence[Any], *, is_log: bool) -> None:
 
 
 def _by_magnitude(axes: Axes) -> None:
-    """Make the x-axis logarithmic, its numbers written as they are typed: 0.001, and no powers of ten."""
+    """Make the x-axis logarithmic, with numbers such as 0.001 instead of powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axes.set_xscale("log")
@@ -253,6 +262,6 @@ def _quiet() -> Any:
 
 def _svg(figure: Figure, label: str) -> Markup:
     with warnings.catch_warnings():
-        # It is the browser that draws the letters, and it has more of them than the font that matplotlib measures with.
+        # The browser draws the letters, and its fonts have more of them than the one that matplotlib measures with.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         return svg(figure, label=label.replace("\\", "/"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cache.pages.page import render_page
-from heads.ablation.job_runner import Bench
+from heads.ablation.job_runner import JobRunner
 from heads.ablation.naming import Naming
 from heads.ablation.ranking import Ranked, Ranking
 from heads.ablation.ranking_table import differences_text, verdict_text
@@ -67,7 +67,7 @@ class _Shown:
 class AblationPage:
     """The page of an ablation, whose figures are drawn once."""
 
-    def __init__(self, bench: Bench, ranking: Ranking) -> None:
+    def __init__(self, runner: JobRunner, ranking: Ranking) -> None:
         self._ranking = ranking
         self._naming = naming = Naming(row.configuration for row in ranking.rows)
         self._shown = [
@@ -80,18 +80,18 @@ class AblationPage:
             )
             for place, row in enumerate(ranking.rows, start=1)
         ]
-        self._good = [one for one in self._shown if one.row.validation is not None]
+        self._ranked = [shown for shown in self._shown if shown.row.validation is not None]
         self._jobs = {
-            one.place: {job: bench.outcomes[job] for job in bench.done_jobs(one.row.configuration)}
-            for one in self._shown
+            shown.place: {job: runner.outcomes[job] for job in runner.done_jobs(shown.row.configuration)}
+            for shown in self._shown
         }
-        heads = {one.head: one.row.configuration.is_single for one in self._shown}
-        self._looks = looks_of(head for head, _ in sorted(heads.items(), key=lambda own: not own[1]))
-        self._figures = _figures(self._good, ranking, naming, self._jobs, self._looks)
+        heads = {shown.head: shown.row.configuration.is_single for shown in self._shown}
+        self._looks = looks_of(sorted(heads, key=lambda head: not heads[head]))  # single modalities first
+        self._figures = _figures(self._ranked, ranking, naming, self._jobs, self._looks)
 
-    def render(self, bench: Bench, config: Mapping[str, Any]) -> str:
-        """Return the page; `config` is what its ``ablation.json`` says, and the bench which jobs were trained."""
-        problem, ranking, shown, good = bench.problem, self._ranking, self._shown, self._good
+    def render(self, runner: JobRunner, config: Mapping[str, Any]) -> str:
+        """Return the page; `config` is the content of ``ablation.json``, the runner says which jobs were trained."""
+        problem, ranking, shown, ranked = runner.problem, self._ranking, self._shown, self._ranked
         return render_page(
             TEMPLATE,
             label=problem.labels.column,
@@ -107,18 +107,18 @@ class AblationPage:
             differences=differences_text(ranking),
             tone=_tone(ranking),
             single=ranking.single.head if ranking.single else None,
-            late_fitted=LATE_FITTED if bench.is_late_fitted else None,
+            late_fitted=LATE_FITTED if runner.is_late_fitted else None,
             rows=shown[:MOST_ROWS],
-            apart=next((one.row.apart for one in good if one.row.apart), None),
+            apart=next((row.apart for row in ranking.rows if row.apart), None),
             n_rows=len(shown),
-            n_stopped=len(shown) - len(good),
+            n_stopped=len(shown) - len(ranked),
             n_dropped=sum(row.dropped is not None for row in ranking.rows),
             figures=self._figures,
-            n_differences=min(len(good), MOST_DIFFERENCES),
+            n_differences=min(len(ranked), MOST_DIFFERENCES),
             legend=[(head, look["color"], MARKERS[look["marker"]]) for head, look in self._looks.items()],
-            jobs=_job_rows(shown, self._jobs, bench)[:MOST_ROWS],
-            n_jobs=bench.n_jobs,
-            n_trained=bench.n_trained,
+            jobs=_job_rows(shown, self._jobs, runner)[:MOST_ROWS],
+            n_jobs=runner.n_jobs,
+            n_trained=runner.n_trained,
             most_rows=MOST_ROWS,
             settings=_settings(config["settings"]),
             notes=config["notes"],
@@ -138,23 +138,23 @@ def _tone(ranking: Ranking) -> str:
 
 
 def _figures(
-    good: Sequence[_Shown],
+    ranked: Sequence[_Shown],
     ranking: Ranking,
     naming: Naming,
     jobs: Mapping[int, Mapping[FoldJob, Outcome]],
     looks: Mapping[str, Look],
 ) -> dict[str, Any]:
     """Return the figures by their names; None where there is nothing to draw."""
-    rows, best, compared = [one.row for one in good], good[:MOST_DIFFERENCES], good[:MOST_COMPARED]
+    rows, best, compared = [shown.row for shown in ranked], ranked[:MOST_DIFFERENCES], ranked[:MOST_COMPARED]
     differences = cost = spread = curves = curves_of = None
-    if ranking.single is not None and len(good) > 1:
-        differences = draw_differences(rows[: len(best)], [one.name for one in best], single=ranking.single.head)
+    if ranking.single is not None and len(ranked) > 1:
+        differences = draw_differences(rows[: len(best)], [shown.name for shown in best], single=ranking.single.head)
         cost = draw_cost(rows, looks)
     if compared and len(jobs[compared[0].place]) > 1:
-        spread = draw_jobs([jobs[one.place] for one in compared], [one.name for one in compared])
-    for one in good:
-        if with_history := {job: outcome for job, outcome in jobs[one.place].items() if outcome.history}:
-            curves, curves_of = draw_curves(with_history), one.name
+        spread = draw_jobs([jobs[shown.place] for shown in compared], [shown.name for shown in compared])
+    for shown in ranked:
+        if with_history := {job: outcome for job, outcome in jobs[shown.place].items() if outcome.history}:
+            curves, curves_of = draw_curves(with_history), shown.name
             break
     return {
         "axes": [draw_axis(axis, looks) for axis in axes_of(rows, naming)],
@@ -167,33 +167,37 @@ def _figures(
 
 
 def _job_rows(
-    shown: Sequence[_Shown], jobs: Mapping[int, Mapping[FoldJob, Outcome]], bench: Bench
+    shown: Sequence[_Shown], jobs: Mapping[int, Mapping[FoldJob, Outcome]], runner: JobRunner
 ) -> list[dict[str, Any]]:
     return [
         {
-            "place": one.place,
-            "head": one.head,
-            "encoders": one.encoders,
-            "settings": one.settings,
+            "place": configuration.place,
+            "head": configuration.head,
+            "encoders": configuration.encoders,
+            "settings": configuration.settings,
             "fold": job.fold,
-            "seed": job.seed if one.row.configuration.is_seeded else "",
+            "seed": job.seed if configuration.row.configuration.is_seeded else "",
             "outcome": outcome,
             "n_epochs": len(outcome.history),
-            "source": "trained" if job in bench.trained else "remembered",
+            "source": "trained" if job in runner.trained else "remembered",
         }
-        for one in shown
-        for job, outcome in jobs[one.place].items()
+        for configuration in shown
+        for job, outcome in jobs[configuration.place].items()
     ]
 
 
 def _settings(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return what was asked for, in words; what was left open is left out, but for encoders, of which all are taken."""
-    asked = {**settings, "encoders": settings["encoders"] or "all"}
-    found = {name.removeprefix("n_"): value for name, value in asked.items() if name != "grid"} | asked["grid"]
-    return {name.replace("_", " "): _words(value) for name, value in found.items() if value not in (None, (), [])}
+    """Return the settings asked for, in words, without those that were not given; encoders that were not are all."""
+    requested = {name.removeprefix("n_"): value for name, value in settings.items() if name != "grid"}
+    requested["encoders"] = settings["encoders"] or "all"
+    return {
+        name.replace("_", " "): _value_in_words(value)
+        for name, value in (requested | settings["grid"]).items()
+        if value not in (None, (), [])
+    }
 
 
-def _words(value: Any) -> str:
+def _value_in_words(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join("all" if own is None else str(own) for own in value)  # None: all rows of a class
+        return ", ".join("all" if item is None else str(item) for item in value)  # None: all rows of a class
     return str(value)

@@ -52,11 +52,11 @@ class Product:
     label: str
 
 
-class Beside(NamedTuple):
-    """What a finding is shown with, under a heading."""
+class ProductGroup(NamedTuple):
+    """Products to compare with a finding's, under a heading."""
 
     heading: str
-    modality: str  # by which they are alike; of texts titles tell more than ids
+    modality: str  # by which they are alike: where it is text, their titles are shown instead of their ids
     rows: Sequence[int]
 
 
@@ -66,7 +66,7 @@ class Shown:
 
     finding: Finding
     product: Product | None
-    beside: Sequence[tuple[Beside, Sequence[Product]]]
+    beside: Sequence[tuple[ProductGroup, Sequence[Product]]]
 
 
 def render_audit(
@@ -79,10 +79,10 @@ def render_audit(
     labels: Sequence[str],
 ) -> str:
     """Return the page; `labels` are those of all products, "" where one has none."""
-    sections = {kind: [one for one in audited.findings if one.kind == kind][:N_SHOWN] for kind in KINDS}
-    compared = {id(one): _compared(one) for shown in sections.values() for one in shown}
-    rows = {one.row for shown in sections.values() for one in shown if one.row is not None}
-    rows |= {row for groups in compared.values() for beside in groups for row in beside.rows}
+    sections = {kind: [finding for finding in audited.findings if finding.kind == kind][:N_SHOWN] for kind in KINDS}
+    groups = {id(finding): _groups_beside(finding) for findings in sections.values() for finding in findings}
+    rows = {finding.row for findings in sections.values() for finding in findings if finding.row is not None}
+    rows |= {row for beside in groups.values() for group in beside for row in group.rows}
     products = _read_products(sorted(rows), audited, facts, cache_path, columns, report, labels)
     return render_page(
         TEMPLATE,
@@ -92,40 +92,40 @@ def render_audit(
         sections={
             kind: [
                 Shown(
-                    one,
-                    None if one.row is None else products[one.row],
-                    [(beside, [products[row] for row in beside.rows]) for beside in compared[id(one)]],
+                    finding,
+                    None if finding.row is None else products[finding.row],
+                    [(group, [products[row] for row in group.rows]) for group in groups[id(finding)]],
                 )
-                for one in shown
+                for finding in findings
             ]
-            for kind, shown in sections.items()
-            if shown
+            for kind, findings in sections.items()
+            if findings
         },
         n_open=N_OPEN,
-        has_pictures=any(one.picture for one in products.values()),
+        has_pictures=any(product.picture for product in products.values()),
         findings_name=FINDINGS,
         command=shlex.join(facts["command"]) if facts["command"] else None,
         facts=facts,
     )
 
 
-def _compared(finding: Finding) -> list[Beside]:
-    """Return the rows that a finding is shown with."""
+def _groups_beside(finding: Finding) -> list[ProductGroup]:
+    """Return the groups of products that a finding is shown beside."""
     beside = [
-        Beside(f"nearest {name}s", name, list(votes.nearest[:N_NEAREST])) for name, votes in finding.votes.items()
+        ProductGroup(f"nearest {name}s", name, list(votes.nearest[:N_NEAREST])) for name, votes in finding.votes.items()
     ]
-    others, half = list(finding.others), len(finding.others) // 2
+    other_rows, half = list(finding.others), len(finding.others) // 2
     if finding.kind in ("merge", "split"):
         names = (finding.given, finding.suggested) if finding.kind == "merge" else ("one kind", "the other")
-        parts = zip(names, (others[:half], others[half:]), strict=True)
-        return [Beside(name, finding.modality, rows) for name, rows in parts]
-    if others:
+        parts = zip(names, (other_rows[:half], other_rows[half:]), strict=True)
+        return [ProductGroup(name, finding.modality, rows) for name, rows in parts]
+    if other_rows:
         headings = {
             "copy": "beside",
             "outlier": f"its nearest {finding.modality}s",
             "placeholder": "others that have it",
         }
-        beside.append(Beside(headings[finding.kind], finding.modality, others))
+        beside.append(ProductGroup(headings[finding.kind], finding.modality, other_rows))
     return beside
 
 
@@ -138,7 +138,7 @@ def _read_products(
     report: ReportSettings,
     labels: Sequence[str],
 ) -> dict[int, Product]:
-    """Return some products; without pictures and titles where the cache is another by now."""
+    """Return some products, {row: product}, without pictures and titles where the cache has other content by now."""
     images: list[str] | None = None
     titles: list[str] | None = None
     folder = root = report.image_root or cache_path.parent
@@ -161,7 +161,7 @@ def _read_products(
         )
         for row in rows
     }
-    if images and columns.image is not None and rows and not any(one.picture for one in products.values()):
+    if images and columns.image is not None and rows and not any(product.picture for product in products.values()):
         log.info("The page shows no pictures. %s", no_pictures_note(columns.image, [images[row] for row in rows]))
     return products
 

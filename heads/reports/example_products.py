@@ -1,4 +1,4 @@
-"""Products of the test rows as a person sees them, with what each head says of them."""
+"""Products of the test rows with their pictures and titles, and what each head answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from heads.reports.picture_folder import find_picture_folder, no_pictures_note
 from heads.reports.report_settings import ReportColumns
 from heads.reports.thumbnails import Thumbnails
 
-__all__ = ["Card", "Gallery", "Said", "choose_mistakes", "choose_samples", "show_products"]
+__all__ = ["Card", "Gallery", "HeadAnswer", "choose_mistakes", "choose_samples", "show_products"]
 
 N_CARDS = 12
 MOST_CHARACTERS = 160  # of a title
@@ -26,8 +26,8 @@ log = logging.getLogger("embed_once")
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a head says of a product; no answer is empty: it has no vector of what the head sees."""
+class HeadAnswer:
+    """A head's answer to a product; empty where the product has no vector of what the head sees."""
 
     head: str
     answer: str
@@ -43,7 +43,7 @@ class Card:
     title: str
     picture: str | None
     truth: str
-    said: list[Said]
+    answers: list[HeadAnswer]
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,17 @@ class Gallery:
 
     @property
     def has_pictures(self) -> bool:
-        """Whether any product has one: where none has, no places are kept for them."""
+        """Whether any product has a picture; where none has, the page leaves no room for them."""
         return any(card.picture for card in (*self.samples, *self.mistakes))
 
 
 def choose_samples(n_rows: int, generator: np.random.Generator) -> np.ndarray:
-    """Return some places drawn at random, in their order."""
+    """Return some positions among the test rows, drawn at random, in ascending order."""
     return np.sort(generator.permutation(n_rows)[:N_CARDS])
 
 
 def choose_mistakes(predictions: Predictions, targets: np.ndarray) -> np.ndarray:
-    """Return the places of a head's surest mistakes, the surest first; guesses of what it cannot see are none.
+    """Return the positions of a head's surest mistakes, the surest first; answers to what it cannot see do not count.
 
     Shape:
         targets: (n,) int64
@@ -86,7 +86,7 @@ def show_products(
 ) -> Gallery:
     """Return some test rows drawn at random, and the surest mistakes of the best head.
 
-    The cache is opened again for it: while heads are trained nobody needs the cells of all products in memory.
+    The cache is opened again for that, so that the cells of all products are not in memory while heads are trained.
     """
     test = problem.test_rows
     targets = problem.labels.targets[test]
@@ -96,19 +96,24 @@ def show_products(
     cells, folder = _read_cells(cache_path, problem.content_sha256, columns, rows, root=root)
     thumbnails = Thumbnails(folder)
 
-    def card(place: int) -> Card:
-        row = int(test[place])
+    def card(position: int) -> Card:
+        row = int(test[position])
         image, title = cells.get(row, ("", ""))
         return Card(
             product_id=problem.ids[row],
             title=title if len(title) <= MOST_CHARACTERS else title[: MOST_CHARACTERS - 1] + "…",
             picture=thumbnails.url(image),
-            truth=problem.labels.classes[targets[place]],
-            said=[_said(head, own, place, targets, problem.labels.classes) for head, own in answers.items()],
+            truth=problem.labels.classes[targets[position]],
+            answers=[
+                _head_answer(head, predictions, position, targets, problem.labels.classes)
+                for head, predictions in answers.items()
+            ],
         )
 
-    cards, wrong = ([card(place) for place in places.tolist()] for places in (samples, mistakes))
-    gallery = Gallery(cards, wrong, "")
+    sample_cards, mistake_cards = (
+        [card(position) for position in positions.tolist()] for positions in (samples, mistakes)
+    )
+    gallery = Gallery(sample_cards, mistake_cards, "")
     if not cells:
         note = "The cache was written anew since, or could not be read: pictures and titles are left out."
     elif columns.image is None:
@@ -121,19 +126,23 @@ def show_products(
     return replace(gallery, note=note)
 
 
-def _said(head: str, predictions: Predictions, place: int, targets: np.ndarray, classes: list[str]) -> Said:
-    if not predictions.is_known[place]:
-        return Said(head, "", 0.0, is_right=False)
-    code = predictions.classes[place]
-    return Said(head, classes[code], float(predictions.confidences[place]), is_right=bool(code == targets[place]))
+def _head_answer(
+    head: str, predictions: Predictions, position: int, targets: np.ndarray, classes: list[str]
+) -> HeadAnswer:
+    if not predictions.is_known[position]:
+        return HeadAnswer(head, "", 0.0, is_right=False)
+    code = predictions.classes[position]
+    return HeadAnswer(
+        head, classes[code], float(predictions.confidences[position]), is_right=bool(code == targets[position])
+    )
 
 
 def _read_cells(
     cache_path: Path, content_sha256: str, columns: ReportColumns, rows: np.ndarray, *, root: Path
 ) -> tuple[dict[int, tuple[str, str]], Path]:
-    """Return the image and the title cell of some rows of the catalogue, and which folder below `root` images are in.
+    """Return the cells of image and title of some rows, {row: (image, title)}, and the folder of the images.
 
-    There are no cells where the cache is another by now.
+    There are no cells where the cache has other content by now.
     """
     try:
         with Cache(cache_path) as cache:

@@ -16,7 +16,7 @@ MOST_DEPTH = 3  # of a folder below the root
 
 
 def folders_below(root: Path) -> Iterator[Path]:
-    """Yield the first folders below one, the nearest first; none that is a link or begins with a dot."""
+    """Yield the first folders below one, the nearest first, without links and names that begin with a dot."""
     waiting = deque([(root, 0)])
     n_folders = n_entries = 0
     while waiting and n_entries < MOST_ENTRIES:
@@ -28,7 +28,7 @@ def folders_below(root: Path) -> Iterator[Path]:
                     n_entries += 1
                     if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
                         names.append(entry.name)
-        except OSError:  # it may not be read, or is gone
+        except OSError:  # no permission, or it is gone
             continue
         for name in sorted(names):
             n_folders += 1

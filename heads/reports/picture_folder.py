@@ -1,4 +1,4 @@
-"""Which folder a cache's pictures lie in, where their paths are relative to one that it does not know."""
+"""The folder that a cache's paths of pictures are relative to, found by the pictures' bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from heads.reports.thumbnails import Thumbnails, spelt_below
 __all__ = ["find_picture_folder", "no_pictures_note"]
 
 N_SAMPLED = 8  # pictures, by which a folder is known
-N_TRIED = 2  # of them, one of which must be there before the others are looked for
+N_TRIED = 2  # of them, one of which must be in a folder before the others are looked for
 MOST_SHARDS = 2  # that these are in: each is looked through for its members
 
 IMAGE = "image"
@@ -27,34 +27,34 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
 
 
 def find_picture_folder(cache: Cache, cells: Sequence[str], root: Path) -> Path:
-    """Return the folder that the cells' paths are relative to: `root`, or one below it where nothing is at `root`.
+    """Return the folder that the cells' paths are relative to: `root`, or one below it where `root` has none of them.
 
     A catalogue that is a folder, of class folders or of shards, names pictures relative to itself, and a cache that
-    lies beside it knows nothing of its name. A folder is taken if the files that cells name there have the very bytes
-    that the cache has vectors of, by their SHA-256, for half of a sample or more; `root` for one of them, and where no
+    lies beside it does not know its name. A folder is taken if half of a sample of cells or more name files in it whose
+    bytes have the SHA-256 that the cache has vectors of. For `root` one cell is enough, and it is returned where no
     folder is found. Nothing outside `root` is looked at.
     """
     sample = _sample(cache, cells)
-    if not sample or any(_are_there(root, sample)):
+    if not sample or any(_match_keys(root, sample)):
         return root
     tried = dict(list(sample.items())[:N_TRIED])
     for folder in folders_below(root):
         names = (split_member(cell)[0] for cell in tried)
         if (
             any(spelt_below(folder, name) is not None for name in names)
-            and any(_are_there(folder, tried))
-            and 2 * sum(_are_there(folder, sample)) >= len(sample)
+            and any(_match_keys(folder, tried))
+            and 2 * sum(_match_keys(folder, sample)) >= len(sample)
         ):
             return folder
     return root
 
 
 def no_pictures_note(column: str, cells: Sequence[str]) -> str:
-    """Return why a page has no pictures though a column names such, and what to do."""
-    first = [cell.strip() for cell in cells if cell.strip()][:N_SAMPLED]
-    if any(_IN_ARROW.search(cell) for cell in first):
+    """Return why a page has no pictures although a column names them, and what to do."""
+    named_cells = [cell.strip() for cell in cells if cell.strip()][:N_SAMPLED]
+    if any(_IN_ARROW.search(cell) for cell in named_cells):
         return f"The pictures that {column} names stand inside Arrow files, which pages do not read."
-    if first and all(_URL.match(cell) for cell in first):
+    if named_cells and all(_URL.match(cell) for cell in named_cells):
         return f"The pictures that {column} names are behind URLs, which pages do not fetch."
     return (
         f"None of the pictures that {column} names was found below the folder of --image-root, which is the cache's "
@@ -62,8 +62,8 @@ def no_pictures_note(column: str, cells: Sequence[str]) -> str:
     )
 
 
-def _are_there(folder: Path, sample: Mapping[str, str]) -> Iterator[bool]:
-    """Yield of each cell whether the file that it names in a folder has the bytes of its key."""
+def _match_keys(folder: Path, sample: Mapping[str, str]) -> Iterator[bool]:
+    """Yield for each cell whether the file that it names in a folder has the bytes of its key."""
     thumbnails = Thumbnails(folder)
     for cell, key in sample.items():
         content = thumbnails.content(cell)
@@ -75,12 +75,16 @@ def _sample(cache: Cache, cells: Sequence[str]) -> dict[str, str]:
     if IMAGE not in cache.modalities or not len(cells):
         return {}
     rows = cache.rows(IMAGE)
-    having = np.flatnonzero(rows >= 0)
-    chosen = having[np.linspace(0, max(0, len(having) - 1), N_SAMPLED).astype(int)] if len(having) else having
+    products_with_picture = np.flatnonzero(rows >= 0)
+    sampled_products = (
+        products_with_picture[np.linspace(0, max(0, len(products_with_picture) - 1), N_SAMPLED).astype(int)]
+        if len(products_with_picture)
+        else products_with_picture
+    )
     sample: dict[str, str] = {}
     shards: set[str] = set()
-    for place in dict.fromkeys(chosen.tolist()):
-        cell, row = cells[place].strip(), int(rows[place])
+    for product in dict.fromkeys(sampled_products.tolist()):
+        cell, row = cells[product].strip(), int(rows[product])
         if not cell or "\0" in cell or os.path.isabs(cell) or ".." in Path(cell).parts:
             continue
         if _URL.match(cell) or _IN_ARROW.search(cell):

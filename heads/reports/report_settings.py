@@ -1,4 +1,4 @@
-"""What a run's report may be told, and which columns of the catalogue it shows."""
+"""The settings of a run's report, and the columns of the catalogue that it shows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ReportColumns:
 
 
 def choose_columns(cache: Cache, settings: ReportSettings) -> ReportColumns:
-    """Return the columns asked for, else those that vectors were made of, or of the usual names.
+    """Return the columns asked for, else those that vectors were made of, else those of the usual names.
 
     Raises:
         SettingError: the catalogue has no column that was asked for, or there is no such folder of pictures.
@@ -38,15 +38,18 @@ def choose_columns(cache: Cache, settings: ReportSettings) -> ReportColumns:
     if settings.image_root is not None and not settings.image_root.is_dir():
         raise SettingError(f"--image-root: expected the folder of the pictures, got {settings.image_root}.")
     columns = cache.columns()
-    chosen: dict[str, str | None] = {}
-    for what, role, asked in (("image", "image", settings.image_column), ("title", "text", settings.title_column)):
+    columns_shown: dict[str, str | None] = {}
+    for shown_as, role, requested in (
+        ("image", "image", settings.image_column),
+        ("title", "text", settings.title_column),
+    ):
         spec = cache.content_spec(role) if role in cache.content_modalities else None
         made_of = None
-        if spec and (among := [name for name in spec.columns if name in columns]):
-            made_of = usual_column(role, among) or among[0]
+        if spec and (spec_columns := [name for name in spec.columns if name in columns]):
+            made_of = usual_column(role, spec_columns) or spec_columns[0]
         if spec and "templates" in spec.fields:  # whose column stands behind those of the table
             made_of = next((name for name in reversed(columns) if name in USUAL_NAMES[role]), None)
-        if asked is not None and asked not in columns:
-            raise SettingError(no_such_column(f"--{what}-column", asked, columns))
-        chosen[what] = asked if asked is not None else made_of or usual_column(role, columns)
-    return ReportColumns(**chosen)
+        if requested is not None and requested not in columns:
+            raise SettingError(no_such_column(f"--{shown_as}-column", requested, columns))
+        columns_shown[shown_as] = requested if requested is not None else made_of or usual_column(role, columns)
+    return ReportColumns(**columns_shown)

@@ -1,4 +1,4 @@
-"""Pictures in tar shards, whose cells are ``<shard>.tar/<member>``: found by the member's name, read from its place."""
+"""Pictures in tar shards, whose cells are ``<shard>.tar/<member>``: found by the member's name, read at its offset."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import BinaryIO, cast
 
 __all__ = ["ShardMembers", "split_member"]
 
-MOST_MEMBERS = 1_000_000  # whose places are kept, of the shards that were asked for last
-MOST_HEADER_BYTES = 2**20  # of one member, which may say of itself that its name has gigabytes
+MOST_MEMBERS = 1_000_000  # whose extents are kept, of the shards that were asked for last
+MOST_HEADER_BYTES = 2**20  # of one member: a header may claim a name of gigabytes
 
 
 def split_member(cell: str) -> tuple[str, str]:
@@ -21,20 +21,20 @@ def split_member(cell: str) -> tuple[str, str]:
     (('shards/a-001.tar', 'shirts/7.jpg'), ('shirts/7.jpg', ''))
     """
     parts = cell.split("/")
-    for place, part in enumerate(parts[:-1], 1):
+    for n_parts, part in enumerate(parts[:-1], 1):
         if part.lower().endswith(".tar"):
-            return "/".join(parts[:place]), "/".join(parts[place:])
+            return "/".join(parts[:n_parts]), "/".join(parts[n_parts:])
     return cell, ""
 
 
 @dataclass
 class _Shard:
-    places: dict[str, tuple[int, int]] | None = None  # member -> offset, bytes; None: it was not looked through
+    extents: dict[str, tuple[int, int]] | None = None  # member -> (offset, bytes); None: not looked through yet
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class ShardMembers:
-    """Where members stand in shards, each of which is looked through once; threads may share it."""
+    """The extents of members in shards, each of which is looked through once; threads may share it."""
 
     def __init__(self) -> None:
         self._shards: dict[tuple[int, ...], _Shard] = {}
@@ -48,14 +48,17 @@ class ShardMembers:
             tarfile.TarError: the file is no shard, or damaged.
         """
         with self._lock:
-            known = self._shards[shard] = self._shards.pop(shard, _Shard())  # the last of them
-        with known.lock:
-            if known.places is None:
-                known.places = dict(_members(file))
+            members = self._shards[shard] = self._shards.pop(shard, _Shard())  # the last of them
+        with members.lock:
+            if members.extents is None:
+                members.extents = dict(_members(file))
         with self._lock:
-            while len(self._shards) > 1 and sum(len(one.places or ()) for one in self._shards.values()) > MOST_MEMBERS:
+            while (
+                len(self._shards) > 1
+                and sum(len(held_shard.extents or ()) for held_shard in self._shards.values()) > MOST_MEMBERS
+            ):
                 del self._shards[next(iter(self._shards))]
-        offset, n_bytes = known.places.get(member, (0, -1))
+        offset, n_bytes = members.extents.get(member, (0, -1))
         if not 0 <= n_bytes <= most_bytes:
             raise ValueError("the shard has no such member, or one that is too large")
         file.seek(offset)
@@ -78,7 +81,7 @@ class _Headers:
 
 
 def _members(file: BinaryIO) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield the names and places of a shard's first members, of those that are plain files."""
+    """Yield name and (offset, bytes) of a shard's members that are plain files, among its first MOST_MEMBERS."""
     headers = _Headers(file)
     with tarfile.open(fileobj=cast("BinaryIO", headers), mode="r:") as tar:
         for _ in range(MOST_MEMBERS):

@@ -1,4 +1,4 @@
-"""Thumbnails of products for a page: found by a catalogue's cell below one folder, and nothing of a file but pixels."""
+"""Thumbnails of products for a page, found by a catalogue's cell below one folder; they hold nothing but pixels."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ MAX_PIXELS = 50_000_000  # 200 MB of RGBA
 
 
 class Thumbnails:
-    """The pictures below a folder, as files, in tar shards or in tables; a cell that leads out of it shows nothing.
+    """The pictures below a folder, as files, in tar shards or in tables.
 
-    So does one that leads out by links.
+    A cell that leads out of the folder, by its path or by links, shows nothing.
     """
 
     def __init__(self, root: Path, *, side: int = THUMBNAIL_SIDE) -> None:
@@ -45,7 +45,7 @@ class Thumbnails:
     def jpeg(self, cell: str) -> bytes | None:
         """Return the picture that a cell names as a small JPEG file; None where there is none to show, for any reason.
 
-        What is shown is compressed anew: text, profiles and whatever else a file holds stay out of it.
+        The pixels are compressed anew, so that text, profiles and all else that a file holds stay out of the page.
         """
         try:
             with warnings.catch_warnings():
@@ -58,7 +58,7 @@ class Thumbnails:
         """Return the bytes of the picture's file that a cell names; None where there is none below the folder."""
         try:
             return self._read(cell)
-        except Exception:  # noqa: BLE001 - so do tarfile and pyarrow on damaged files
+        except Exception:  # noqa: BLE001 - tarfile and pyarrow raise anything on damaged files
             return None
 
     def _read(self, cell: str) -> bytes:
@@ -85,13 +85,13 @@ class Thumbnails:
 
 
 def spelt_below(folder: Path, name: str) -> Path | None:
-    """Return the path of a file below a folder, in whichever form of Unicode its name is there; None where none is."""
+    """Return the path of a file below a folder, whichever Unicode form its name has there; None where there is none."""
     path = folder / spelling_in(folder, name)
     return path if os.path.lexists(path) else None
 
 
 def _open_plainly(path: str, flags: int) -> int:
-    """Open a path whose links were followed: one that has come since is refused, and a pipe does not make us wait."""
+    """Open a path whose links were resolved: a link that has come since is refused, and a pipe does not block."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 

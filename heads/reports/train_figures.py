@@ -30,11 +30,11 @@ __all__ = [
     "plot_sweep",
 ]
 
-WIDTH = 4.6  # inches, of a plot that has a line to itself
-SMALL = 3.1  # of one among others; either is still read on a phone
+WIDTH = 4.6  # inches, of a plot that has a line to itself; it is legible on a phone, as the next
+SMALL = 3.1  # inches, of a plot beside others
 MOST_LETTERS = 26  # of a name on an axis
 MARKERS = "osD^vPX"
-FEW_ROWS = 10  # in a bin of a reliability diagram, below which it is pale
+FEW_ROWS = 10  # bins of a reliability diagram with fewer are pale
 SIDE_COLOURS = {"train": COLOURS[0], "validation": COLOURS[3], "test": COLOURS[2]}
 SIDE_NAMES = {"train": "training"}
 HISTORY_COLOURS = {"train_loss": COLOURS[0], "validation_loss": COLOURS[3], "validation_macro_f1": COLOURS[2]}
@@ -47,8 +47,8 @@ def plot_scores(metrics: Mapping[str, Mapping[str, Any]]) -> Markup:
         for score, colour, shift in (("accuracy", COLOURS[0], -0.13), ("macro_f1", COLOURS[3], 0.13)):
             _dots(
                 axes,
-                [place + shift for place in range(len(metrics))],
-                [(own[score], *own[f"{score}_interval"]) for own in metrics.values()],
+                [line + shift for line in range(len(metrics))],
+                [(scored[score], *scored[f"{score}_interval"]) for scored in metrics.values()],
                 colour=colour,
                 label={"accuracy": "accuracy", "macro_f1": "macro-F1"}[score],
             )
@@ -68,7 +68,7 @@ def plot_importance(verdicts: Sequence[Verdict]) -> Markup:
             drops = [verdict.importance[modality]["macro_f1"] for verdict in verdicts]
             _dots(
                 axes,
-                [place + shift for place in range(len(verdicts))],
+                [line + shift for line in range(len(verdicts))],
                 [(drop.mean, drop.low, drop.high) for drop in drops],
                 colour=COLOURS[n % len(COLOURS)],
                 label=_clipped(modality),
@@ -81,11 +81,11 @@ def plot_importance(verdicts: Sequence[Verdict]) -> Markup:
 
 
 def plot_sizes(sizes: Mapping[str, Mapping[str, Any]]) -> Markup:
-    """Return the accuracy on the training, the validation and the test rows that a head has in each size."""
+    """Return a head's accuracy on the training, the validation and the test rows in each size."""
     with draw(WIDTH, 0.9 + 0.34 * len(sizes)) as figure:
         axes = figure.add_subplot()
         for side, colour, marker in zip(SIDE_COLOURS, SIDE_COLOURS.values(), MARKERS, strict=False):
-            values = [100 * own[side]["accuracy"] for own in sizes.values()]
+            values = [100 * scored[side]["accuracy"] for scored in sizes.values()]
             axes.plot(
                 values,
                 range(len(sizes)),
@@ -95,8 +95,8 @@ def plot_sizes(sizes: Mapping[str, Mapping[str, Any]]) -> Markup:
                 label=SIDE_NAMES.get(side, side),
                 alpha=0.85,
             )
-        lowest = [100 * min(own[side]["accuracy"] for side in SIDE_COLOURS) for own in sizes.values()]
-        highest = [100 * max(own[side]["accuracy"] for side in SIDE_COLOURS) for own in sizes.values()]
+        lowest = [100 * min(scored[side]["accuracy"] for side in SIDE_COLOURS) for scored in sizes.values()]
+        highest = [100 * max(scored[side]["accuracy"] for side in SIDE_COLOURS) for scored in sizes.values()]
         axes.hlines(
             range(len(sizes)), lowest, highest, colors=axes.spines["left"].get_edgecolor(), linewidth=1, zorder=0
         )
@@ -115,7 +115,7 @@ def plot_history(
 ) -> Markup:
     """Return the losses of a head's training (`HISTORY_COLOURS`), and below them its macro-F1 on validation rows.
 
-    Plots that are drawn `beside` each other's histories have one scale.
+    The scale is that of the histories `beside`, if any, so that their plots can be compared.
     """
     epochs = range(1, len(history) + 1)
     with draw(SMALL, 2.9) as figure:
@@ -132,9 +132,9 @@ def plot_history(
             axes.grid(axis="y")
         losses.set_ylim(0, 1.05 * max(losses.dataLim.ymax, 0.01))
         scores.set_ylim(max(0, scores.get_ylim()[0]), max(1, scores.get_ylim()[1]))
-        if every := [epoch for one in beside for epoch in one]:
-            losses.set_ylim(0, 1.05 * max(max(epoch["train_loss"], epoch["validation_loss"]) for epoch in every))
-            scores.set_ylim(0, 105 * max(0.01, *(epoch["validation_macro_f1"] for epoch in every)))
+        if all_epochs := [epoch for other_history in beside for epoch in other_history]:
+            losses.set_ylim(0, 1.05 * max(max(epoch["train_loss"], epoch["validation_loss"]) for epoch in all_epochs))
+            scores.set_ylim(0, 105 * max(0.01, *(epoch["validation_macro_f1"] for epoch in all_epochs)))
         losses.set_ylabel("loss", fontsize=9)
         scores.set_xticks(range(1, len(history) + 1, max(1, math.ceil(len(history) / 6))))
         scores.set_ylabel("macro-F1", fontsize=9)
@@ -142,23 +142,25 @@ def plot_history(
         return svg(figure, label=f"Training of {name}")
 
 
-def plot_reliability(name: str, found: Reliability) -> Markup:
+def plot_reliability(name: str, reliability: Reliability) -> Markup:
     """Return a head's reliability diagram: how often answers of some probability are right, and how many there are."""
-    n_bins, most = len(found.counts), int(found.counts.max())
+    n_bins, most_rows = len(reliability.counts), int(reliability.counts.max())
     middles = [(n + 0.5) / n_bins for n in range(n_bins)]
     with draw(SMALL, 3.1) as figure:
-        score = f", ECE {found.error:.3f}"
+        score = f", ECE {reliability.error:.3f}"
         shares, counts = _two_axes(figure, _clipped(name, MOST_LETTERS - len(score)) + score, height_ratios=(3, 1))
         for is_pale in (False, True):
-            chosen = [n for n, count in enumerate(found.counts) if count and (count < FEW_ROWS) == is_pale]
-            heights = [found.accuracies[n] for n in chosen]
+            bins = [n for n, count in enumerate(reliability.counts) if count and (count < FEW_ROWS) == is_pale]
+            heights = [reliability.accuracies[n] for n in bins]
             alpha = 0.3 if is_pale else 0.8
-            shares.bar([middles[n] for n in chosen], heights, width=0.9 / n_bins, color=COLOURS[0], alpha=alpha)
+            shares.bar([middles[n] for n in bins], heights, width=0.9 / n_bins, color=COLOURS[0], alpha=alpha)
         shares.plot([0, 1], [0, 1], color=COLOURS[3], linestyle="--", linewidth=1)
         shares.set(ylim=(0, 1.02), xlim=(0, 1), yticks=(0, 0.5, 1), yticklabels=("0", "50", "100"))
         shares.set_ylabel("right, %", fontsize=9)
-        counts.bar(middles, found.counts, width=0.9 / n_bins, color=COLOURS[5])
-        counts.set(xticks=(0, 0.5, 1), xticklabels=("0", "50", "100"), yticks=(0, most), ylim=(0, 1.05 * most))
+        counts.bar(middles, reliability.counts, width=0.9 / n_bins, color=COLOURS[5])
+        counts.set(
+            xticks=(0, 0.5, 1), xticklabels=("0", "50", "100"), yticks=(0, most_rows), ylim=(0, 1.05 * most_rows)
+        )
         counts.set_xlabel("the head's probability, %", fontsize=9)
         counts.set_ylabel("rows", fontsize=9)
         return svg(figure, label=f"Calibration of {name}")
@@ -173,7 +175,7 @@ def plot_missing(missing: Mapping[str, Mapping[str, Mapping[str, float]]], full:
         for n, name in enumerate(names):
             axes.plot(
                 [100 * share for share in columns],
-                [100 * missing[what][name]["accuracy"] for what in columns.values()],
+                [100 * missing[condition][name]["accuracy"] for condition in columns.values()],
                 color=COLOURS[n % len(COLOURS)],
                 marker=MARKERS[n % len(MARKERS)],
                 markersize=4,
@@ -198,17 +200,21 @@ def plot_sweep(
 def _sweep_curves(
     points: Sequence[SweepPoint], validation_points: Sequence[SweepPoint], weights: Mapping[str, float]
 ) -> Markup:
-    first, second = weights
+    first_modality, second_modality = weights
     with draw(WIDTH, 3.2) as figure:
         axes = figure.add_subplot()
         for score, label, colour in (("accuracy", "accuracy", COLOURS[0]), ("macro_f1", "macro-F1", COLOURS[3])):
-            for own, side, style in ((points, "test", "-"), (validation_points, "validation", ":")):
-                if own:
-                    values = [100 * getattr(point, score) for point in own]
-                    places = [point.weights[first] for point in own]
-                    axes.plot(places, values, style, color=colour, label=f"{label}, {side}")
-        axes.axvline(weights[first], color=COLOURS[2], linestyle="--", linewidth=1, label="the weight taken")
-        axes.set(xlabel=f"weight of {_clipped(first)}; the rest is {_clipped(second)}'s", ylabel="%", xlim=(0, 1))
+            for side_points, side, style in ((points, "test", "-"), (validation_points, "validation", ":")):
+                if side_points:
+                    values = [100 * getattr(point, score) for point in side_points]
+                    first_weights = [point.weights[first_modality] for point in side_points]
+                    axes.plot(first_weights, values, style, color=colour, label=f"{label}, {side}")
+        axes.axvline(weights[first_modality], color=COLOURS[2], linestyle="--", linewidth=1, label="the weight taken")
+        axes.set(
+            xlabel=f"weight of {_clipped(first_modality)}; the rest is {_clipped(second_modality)}'s",
+            ylabel="%",
+            xlim=(0, 1),
+        )
         axes.grid(axis="y")
         figure.legend(loc="outside lower center", ncols=2, fontsize=9)
         return svg(figure, label="Late fusion's scores over its weights")
@@ -217,18 +223,18 @@ def _sweep_curves(
 def _sweep_triangle(points: Sequence[SweepPoint], weights: Mapping[str, float]) -> Markup:
     names = list(weights)
 
-    def place(own: Mapping[str, float]) -> tuple[float, float]:
-        return own[names[1]] + own[names[2]] / 2, own[names[2]] * math.sqrt(3) / 2
+    def coordinates(point_weights: Mapping[str, float]) -> tuple[float, float]:
+        return point_weights[names[1]] + point_weights[names[2]] / 2, point_weights[names[2]] * math.sqrt(3) / 2
 
     with draw(WIDTH, 3.9) as figure:
         axes = figure.add_subplot()
-        x, y = zip(*(place(point.weights) for point in points), strict=True)
+        x, y = zip(*(coordinates(point.weights) for point in points), strict=True)
         macro_f1s = [100 * point.macro_f1 for point in points]
         dots = axes.scatter(x, y, c=macro_f1s, s=150, marker="h", cmap="viridis")
-        own_x, own_y = place(weights)
-        axes.scatter(own_x, own_y, s=260, marker="o", facecolors="none", edgecolors=COLOURS[3], linewidths=2)
+        chosen_x, chosen_y = coordinates(weights)
+        axes.scatter(chosen_x, chosen_y, s=260, marker="o", facecolors="none", edgecolors=COLOURS[3], linewidths=2)
         for name, vertical, shift in zip(names, ("top", "top", "bottom"), (-0.07, -0.07, 0.07), strict=True):
-            corner_x, corner_y = place({one: float(one == name) for one in names})
+            corner_x, corner_y = coordinates({modality: float(modality == name) for modality in names})
             axes.text(corner_x, corner_y + shift, _clipped(name), ha="center", va=vertical)
         axes.set_axis_off()
         axes.set(aspect="equal", xlim=(-0.15, 1.15), ylim=(-0.2, 1.05))
@@ -237,11 +243,11 @@ def _sweep_triangle(points: Sequence[SweepPoint], weights: Mapping[str, float]) 
 
 
 def _dots(
-    axes: Axes, places: Sequence[float], spans: Sequence[tuple[float, float, float]], *, colour: str, label: str
+    axes: Axes, heights: Sequence[float], spans: Sequence[tuple[float, float, float]], *, colour: str, label: str
 ) -> None:
     """Draw a dot and its interval a row, in percent; spans are (value, low, high)."""
-    axes.hlines(places, [100 * span[1] for span in spans], [100 * span[2] for span in spans], colors=colour)
-    axes.plot([100 * span[0] for span in spans], places, "o", color=colour, markersize=5, label=label)
+    axes.hlines(heights, [100 * span[1] for span in spans], [100 * span[2] for span in spans], colors=colour)
+    axes.plot([100 * span[0] for span in spans], heights, "o", color=colour, markersize=5, label=label)
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
@@ -251,7 +257,7 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _two_axes(figure: Figure, title: str, *, height_ratios: tuple[int, int]) -> tuple[Axes, Axes]:
-    """Return two axes, one above the other, in a small plot: placed by hand, for there are many such plots."""
+    """Return two axes, one above the other, in a small plot; placed by hand, as a layout engine is slow for many."""
     figure.set_layout_engine(None)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=height_ratios)
     figure.subplots_adjust(left=0.2, right=0.95, top=0.91, bottom=0.15, hspace=0.16)
@@ -263,6 +269,8 @@ def _two_axes(figure: Figure, title: str, *, height_ratios: tuple[int, int]) -> 
     return upper, lower
 
 
-def _clipped(name: str, most: int = MOST_LETTERS) -> str:
-    own = name if len(name) <= most else name[: most - 1] + "…"
-    return f"\N{HAIR SPACE}{own}" if own.startswith("_") else own  # matplotlib leaves such names out of legends
+def _clipped(name: str, most_letters: int = MOST_LETTERS) -> str:
+    clipped = name if len(name) <= most_letters else name[: most_letters - 1] + "…"
+    return (
+        f"\N{HAIR SPACE}{clipped}" if clipped.startswith("_") else clipped
+    )  # matplotlib leaves such names out of legends

@@ -1,4 +1,4 @@
-"""The report of a run: one page that says what was found, shows how, and names what it was made from."""
+"""The report of a run: one page with the verdict, the figures behind it, and what it was made from."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ LEAST_SHADE, MOST_SHADE = 15, 65  # percent; text stays readable on it
 
 
 def write_report(
-    found: RunReport,
+    report: RunReport,
     roster: Roster,
     findings: Findings,
     averaging: Averaging | None,
@@ -58,68 +58,69 @@ def write_report(
     settings: ReportSettings,
 ) -> Path:
     """Write the report into a run's folder, and return where it is."""
-    is_late_fitted = bool(found.weight_intervals or found.sweep)
-    chosen = choose_heads(found.metrics, list(found.encoders), is_late_fitted=is_late_fitted)
+    is_late_fitted = bool(report.weight_intervals or report.sweep)
+    choice = choose_heads(report.metrics, list(report.encoders), is_late_fitted=is_late_fitted)
     targets = roster.problem.labels.targets[roster.split.test]
-    confusions = count_confusions(targets, findings.answers[chosen.best].classes, roster.problem.labels.classes)
+    confusions = count_confusions(targets, findings.answers[choice.best].classes, roster.problem.labels.classes)
     page = render_page(
         TEMPLATE,
-        found=found,
-        run_name=found.run_path.name,
-        rows=_rows(found),
-        apart=_parts(found.metrics.values()),
-        altered=_altered(findings.n_altered, found.n_rows["test"]),
-        best=chosen.best,
-        best_single=chosen.single,
-        best_fusion=chosen.fusion,
-        choice=chosen.sentence,
-        headline=_headline(found, chosen),
-        sections=_sections(found),
-        late_weights=weights_in_words(found.weights, found.weight_intervals),
+        report=report,
+        run_name=report.run_path.name,
+        rows=_rows(report),
+        apart=_n_rows_apart(report.metrics.values()),
+        altered=_altered(findings.n_altered, report.n_rows["test"]),
+        best=choice.best,
+        best_single=choice.single,
+        best_fusion=choice.fusion,
+        choice=choice.sentence,
+        headline=_headline(report, choice),
+        sections=_sections(report),
+        late_weights=weights_in_words(report.weights, report.weight_intervals),
         metrics={name: metric for name, metric in METRICS.items() if name not in JUDGED},
-        figures=_figures(found, findings, targets),
-        names_alone=in_words(found.controls, found.encoders),
-        about_sizes=head_in_words(found.sizes) if found.sizes else "",
+        figures=_figures(report, findings, targets),
+        names_alone=in_words(report.controls, report.encoders),
+        about_sizes=head_in_words(report.sizes) if report.sizes else "",
         colours=HISTORY_COLOURS,
         few_rows=FEW_ROWS,
         overfit=[
-            warning for name in _unguarded(found.metrics) for warning in warn_of_overfit(name, found.metrics[name])
+            warning for name in _unguarded(report.metrics) for warning in warn_of_overfit(name, report.metrics[name])
         ],
         overfit_rule=OVERFIT_RULE,
         confusions=confusions,
-        shade=_shade_of(confusions),
-        compared=[chosen.single, *([chosen.fusion] if chosen.fusion else [])],
-        class_rows=_class_rows(found, chosen),
+        shade=_shade_function(confusions),
+        compared=[choice.single, *([choice.fusion] if choice.fusion else [])],
+        class_rows=_class_rows(report, choice),
         sweep=_sweep(roster, findings, averaging),
         gallery=show_products(
             roster.problem,
             {name: findings.answers[name] for name in _unguarded(findings.answers)},
-            best=chosen.best,
+            best=choice.best,
             cache_path=Path(config["cache"]),
             columns=columns,
             image_root=settings.image_root,
         ),
         command=shlex.join(config["command"]) if config["command"] else None,
-        facts=_facts(found, config, columns, settings),
+        facts=_facts(report, config, columns, settings),
         settings={name: _shown(value) for name, value in config["settings"].items()},
     )
-    return write_page(found.run_path, page)
+    return write_page(report.run_path, page)
 
 
-def _headline(found: RunReport, chosen: Choice) -> dict[str, Any]:
-    """Return the verdict on the best fusion; where there is none, what the best single head comes to."""
-    for verdict in found.verdicts:
-        if verdict.fusion == chosen.fusion:
+def _headline(report: RunReport, choice: Choice) -> dict[str, Any]:
+    """Return the verdict on the best fusion; where there is none, the scores of the best single head."""
+    for verdict in report.verdicts:
+        if verdict.fusion == choice.fusion:
             return {"words": f"{verdict.words}.", "numbers": _spaced(verdict), "warnings": verdict.warnings}
-    own = found.metrics[chosen.single]
+    scored = report.metrics[choice.single]
     accuracy, macro_f1 = (
-        f"{100 * own[score]:.1f} [{100 * own[f'{score}_interval'][0]:.1f}, {100 * own[f'{score}_interval'][1]:.1f}]"
+        f"{100 * scored[score]:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
         for score in ("accuracy", "macro_f1")
+        for low, high in [scored[f"{score}_interval"]]
     )
-    why = "There is no second modality" if len(found.encoders) == 1 else "No fusion was trained"
+    reason = "There is no second modality" if len(report.encoders) == 1 else "No fusion was trained"
     return {
-        "words": f"{chosen.single} alone has {100 * own['accuracy']:.1f} % of the test rows right.",
-        "numbers": f"Accuracy {accuracy}, macro-F1 {macro_f1}. {why}: there is no verdict on one.",
+        "words": f"{choice.single} alone has {100 * scored['accuracy']:.1f} % of the test rows right.",
+        "numbers": f"Accuracy {accuracy}, macro-F1 {macro_f1}. {reason}: there is no verdict on one.",
         "warnings": [],
     }
 
@@ -132,81 +133,86 @@ def _spaced(verdict: Verdict) -> str:
     )
 
 
-def _sections(found: RunReport) -> list[tuple[str, str]]:
+def _sections(report: RunReport) -> list[tuple[str, str]]:
     return [
-        (place, text)
-        for place, text, is_there in (
-            ("fusions", "Each fusion", len(found.verdicts) > 1),
+        (anchor, text)
+        for anchor, text, is_shown in (
+            ("fusions", "Each fusion", len(report.verdicts) > 1),
             ("heads", "Heads", True),
             ("training", "Training", True),
-            ("sizes", "Sizes", bool(found.sizes)),
+            ("sizes", "Sizes", bool(report.sizes)),
             ("confusions", "Confusions", True),
             ("classes", "Classes", True),
             ("calibration", "Calibration", True),
-            ("weights", "Weights", bool(found.weights)),
-            ("missing", "Missing modalities", bool(found.missing)),
-            ("importance", "Importance", bool(found.verdicts)),
+            ("weights", "Weights", bool(report.weights)),
+            ("missing", "Missing modalities", bool(report.missing)),
+            ("importance", "Importance", bool(report.verdicts)),
             ("products", "Products", True),
             ("mistakes", "Mistakes", True),
             ("settings", "Settings", True),
         )
-        if is_there
+        if is_shown
     ]
 
 
-def _rows(found: RunReport) -> list[tuple[str, dict]]:
-    """Return the lines of the table of heads; controls stand in brackets."""
-    return [*found.metrics.items(), *((f"({name})", own) for name, own in found.controls.items())]
+def _rows(report: RunReport) -> list[tuple[str, dict]]:
+    """Return the rows of the table of heads, name and scores; controls stand in brackets."""
+    return [*report.metrics.items(), *((f"({name})", scored) for name, scored in report.controls.items())]
 
 
-def _parts(scored: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Return how many test rows have a placeholder and how many have none; nothing where all are alike."""
-    return {part: own["n_rows"] for one in scored for part, own in one.get("apart", {}).items()}
+def _n_rows_apart(all_scores: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many test rows have a placeholder and how many have none; empty where all have or none has."""
+    return {
+        part: part_scores["n_rows"] for scores in all_scores for part, part_scores in scores.get("apart", {}).items()
+    }
 
 
 def _altered(n_altered: int, n_rows: int) -> str:
     return "the test rows" if n_altered == n_rows else f"{n_altered:,} of the test rows, drawn at random"
 
 
-def _figures(found: RunReport, findings: Findings, targets: np.ndarray) -> dict[str, Any]:
+def _figures(report: RunReport, findings: Findings, targets: np.ndarray) -> dict[str, Any]:
     return {
-        "scores": plot_scores(found.metrics),
+        "scores": plot_scores(report.metrics),
         "histories": [
-            plot_history(name, own["history"], own["best_epoch"])
-            for name, own in found.metrics.items()
-            if own["history"]
+            plot_history(name, scored["history"], scored["best_epoch"])
+            for name, scored in report.metrics.items()
+            if scored["history"]
         ],
         "reliabilities": [
-            plot_reliability(name, measure_reliability(own.confidences, own.classes == targets))
-            for name, own in findings.answers.items()
+            plot_reliability(name, measure_reliability(predictions.confidences, predictions.classes == targets))
+            for name, predictions in findings.answers.items()
         ],
-        "missing": plot_missing(found.missing, "+".join(sorted(found.encoders))) if found.missing else None,
-        "importance": plot_importance(found.verdicts) if found.verdicts else None,
-        **_size_figures(found),
+        "missing": plot_missing(report.missing, "+".join(sorted(report.encoders))) if report.missing else None,
+        "importance": plot_importance(report.verdicts) if report.verdicts else None,
+        **_size_figures(report),
     }
 
 
-def _size_figures(found: RunReport) -> dict[str, Any]:
-    sizes = {one.name: one.heads[one.head] for one in found.sizes}
-    histories = [own["history"] for own in sizes.values()]
+def _size_figures(report: RunReport) -> dict[str, Any]:
+    sizes = {size.name: size.heads[size.head] for size in report.sizes}
+    histories = [scored["history"] for scored in sizes.values()]
     return {
         "sizes": plot_sizes(sizes) if sizes else None,
         "sized": [
-            plot_history(name, own["history"], own["best_epoch"], beside=histories) for name, own in sizes.items()
+            plot_history(name, scored["history"], scored["best_epoch"], beside=histories)
+            for name, scored in sizes.items()
         ],
     }
 
 
-def _shade_of(confusions: Confusions) -> Any:
+def _shade_function(confusions: Confusions) -> Any:
     """Return the function from a count of mistakes to a share of colour, in percent."""
     mistakes = confusions.counts * (1 - np.eye(len(confusions.counts), dtype=np.int64))
-    most = max(int(mistakes.max(initial=0)), 1)
-    return lambda count: round(LEAST_SHADE + (MOST_SHADE - LEAST_SHADE) * math.sqrt((count - 1) / max(most - 1, 1)))
+    most_mistakes = max(int(mistakes.max(initial=0)), 1)
+    return lambda count: round(
+        LEAST_SHADE + (MOST_SHADE - LEAST_SHADE) * math.sqrt((count - 1) / max(most_mistakes - 1, 1))
+    )
 
 
-def _class_rows(found: RunReport, chosen: Choice) -> list[tuple[str, int, list[dict]]]:
+def _class_rows(report: RunReport, choice: Choice) -> list[tuple[str, int, list[dict]]]:
     """Return each class's test rows and the scores of the best single head and the best fusion on it."""
-    tables = [found.metrics[name]["classes"] for name in (chosen.single, chosen.fusion) if name]
+    tables = [report.metrics[name]["classes"] for name in (choice.single, choice.fusion) if name]
     names = list(tables[0])
     if len(names) > MOST_CLASS_ROWS:
         names = sorted(names, key=lambda name: -tables[0][name]["support"])[:MOST_CLASS_ROWS]
@@ -232,19 +238,19 @@ def _sweep(roster: Roster, findings: Findings, averaging: Averaging | None) -> d
 
 
 def _facts(
-    found: RunReport, config: Mapping[str, Any], columns: ReportColumns, settings: ReportSettings
+    report: RunReport, config: Mapping[str, Any], columns: ReportColumns, settings: ReportSettings
 ) -> list[tuple[str, str]]:
     versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
     return [
         ("cache", config["cache"]),
         ("its content", f"SHA-256 {config['cache_content_sha256']}"),
-        *((f"encoder of {modality}", name) for modality, name in found.encoders.items()),
+        *((f"encoder of {modality}", name) for modality, name in report.encoders.items()),
         ("pictures", f"column {columns.image}" if columns.image else "no column"),
         ("titles", f"column {columns.title}" if columns.title else "no column"),
         *([("pictures' folder", str(settings.image_root))] if settings.image_root else []),
         ("trained on", "{device}, in {precision}".format(**config["trained_on"])),
         ("versions", versions),
-        ("seconds", f"{found.elapsed_s:.1f}, without this page"),
+        ("seconds", f"{report.elapsed_s:.1f}, without this page"),
     ]
 
 
@@ -258,5 +264,5 @@ def _shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "–"
     if isinstance(value, dict):
-        return ", ".join(f"{name}={own}" for name, own in value.items()) or "–"
+        return ", ".join(f"{name}={item}" for name, item in value.items()) or "–"
     return str(value)

@@ -1,4 +1,4 @@
-"""Which products may be asked for: without a label, with a vector, one of each group of copies, no placeholder."""
+"""The products that a person may be asked to label: without a label, with a vector, no copies, no placeholders."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ class Candidates:
 
 def find_candidates(
     cache: Cache,
-    known: KnownLabels,
+    known_labels: KnownLabels,
     *,
     encoders: Mapping[str, str],
     has_vector: np.ndarray,
     column: str | None = None,
     cosine: float | None = None,
 ) -> Candidates:
-    """Return the candidates: of each group the first of the products that lack the fewest modalities.
+    """Return the candidates: of each group of copies the first of the products that lack the fewest modalities.
 
-    Labels, of which there may be few, cannot show every placeholder. So a content under 25 rows or more, one in a
-    hundred at least, is one unless most of these rows have a label, the same one. A row is left out where all that it
-    has are placeholders.
+    While few products have labels, these cannot show every placeholder. So a content of 25 rows or more, and of one row
+    in a hundred at least, is a placeholder unless most of its rows have one and the same label. A row is left out where
+    all its contents are placeholders.
 
     Shape:
         has_vector: (N,) bool
@@ -51,8 +51,9 @@ def find_candidates(
         LabelError: there is no such column.
     """
     n_rows = len(cache)
-    each = np.where(known.targets >= 0, known.targets, len(known.classes) + np.arange(n_rows))
-    labels = Labels(known.column, known.classes, each, [])
+    # For placeholders, each row without a label counts as a class of its own.
+    targets = np.where(known_labels.targets >= 0, known_labels.targets, len(known_labels.classes) + np.arange(n_rows))
+    labels = Labels(known_labels.column, known_labels.classes, targets, [])
     groups = find_groups(
         cache,
         labels,
@@ -60,20 +61,20 @@ def find_candidates(
         column=column,
         cosine=cosine,
     )
-    is_labelled = known.targets >= 0
+    is_labelled = known_labels.targets >= 0
     n_modalities = np.sum([cache.present(modality, name) for modality, name in encoders.items()], axis=0)
     n_placeholders = np.zeros(n_rows, dtype=np.int64)
     for placeholder in groups.placeholders:
         n_placeholders[placeholder.rows] += 1
-    says_nothing = (n_placeholders > 0) & (n_placeholders >= n_modalities)
-    is_open = ~is_labelled & has_vector & ~says_nothing
-    is_copy = is_open & np.isin(groups.of_rows, groups.of_rows[is_labelled])
-    rows = np.flatnonzero(is_open & ~is_copy)
+    is_placeholder = (n_placeholders > 0) & (n_placeholders >= n_modalities)
+    may_be_asked = ~is_labelled & has_vector & ~is_placeholder
+    is_copy = may_be_asked & np.isin(groups.of_rows, groups.of_rows[is_labelled])
+    rows = np.flatnonzero(may_be_asked & ~is_copy)
     rows = rows[np.argsort(-n_modalities[rows], kind="stable")]
-    firsts = np.sort(rows[np.unique(groups.of_rows[rows], return_index=True)[1]])
+    candidate_rows = np.sort(rows[np.unique(groups.of_rows[rows], return_index=True)[1]])
     return Candidates(
-        rows=firsts,
+        rows=candidate_rows,
         n_without_vector=int((~is_labelled & ~has_vector).sum()),
-        n_placeholders=int((~is_labelled & has_vector & says_nothing).sum()),
-        n_copies=int(is_open.sum()) - len(firsts),
+        n_placeholders=int((~is_labelled & has_vector & is_placeholder).sum()),
+        n_copies=int(may_be_asked.sum()) - len(candidate_rows),
     )

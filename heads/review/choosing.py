@@ -1,4 +1,4 @@
-"""Which rows are asked for: the middles of clusters while nothing is known, then what the head is least sure of.
+"""The choice of rows to label: the middles of clusters while no labels are known, then rows that a head is unsure of.
 
 Cluster centres to begin with, uncertain rows later, and both spread by k-means: arXiv 2401.14555.
 """
@@ -9,44 +9,44 @@ import numpy as np
 
 __all__ = ["choose_doubtful", "choose_typical", "doubts", "margins", "rarities"]
 
-MOST_CLUSTERED = 20_000  # rows that clusters are made of; of more some are drawn
-POOL = 4  # times as many doubtful rows are looked at as are asked for
+MOST_CLUSTERED = 20_000  # rows that clusters are made of; of more rows so many are drawn
+POOL = 4  # doubtful rows that are clustered, for each row that is asked for
 LEAST_POOL = 500
 MOST_STEPS = 20  # of k-means
-CLUSTERED_DIM = 64  # directions of most variance in which clusters are looked for: the others cost time alone
+CLUSTERED_DIM = 64  # directions of most variance, in which clusters are looked for: more only take longer
 
 
 def choose_typical(
     vectors: np.ndarray, rows: np.ndarray, n_wanted: int, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return those of the rows that are nearest to the centres of as many clusters of them, and the clusters' sizes.
+    """Return the rows nearest to the centres of `n_wanted` clusters of them, and the clusters' sizes.
 
     Shape:
         vectors: (N, D)
         rows: (n,) int64
-        output: (n_wanted,) int64, that of the largest cluster first; (n_wanted,) int64
+        output: (n_wanted,) int64, the row of the largest cluster first; (n_wanted,) int64
     """
     if len(rows) > MOST_CLUSTERED:
         rows = np.sort(generator.permutation(rows)[: max(MOST_CLUSTERED, 2 * n_wanted)])
-    middles, sizes = _middles(vectors[rows], n_wanted, None, generator)
-    return rows[middles], sizes
+    nearest, sizes = _nearest_to_centres(vectors[rows], n_wanted, None, generator)
+    return rows[nearest], sizes
 
 
 def choose_doubtful(
     vectors: np.ndarray, rows: np.ndarray, doubt: np.ndarray, n_wanted: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Return those of the rows that are doubtful and unlike each other, (n_wanted,) int64, the most doubtful first.
+    """Return rows that are doubtful and unlike each other, (n_wanted,) int64, the most doubtful first.
 
-    The most doubtful rows, four times as many as are wanted and 500 at least, make as many clusters as are wanted, in
-    which each row weighs its doubt; the row nearest to each centre is taken.
+    The most doubtful rows, `POOL` times as many as are wanted and `LEAST_POOL` at least, are clustered, weighted by
+    their doubt, into as many clusters as are wanted; the row nearest to each centre is returned.
 
     Shape:
         vectors: (N, D)
         rows: (n,) int64
-        doubt: (n,) non-negative, of these rows
+        doubt: (n,) non-negative, one for each of the rows
     """
-    most = np.sort(np.argsort(-doubt, kind="stable")[: max(POOL * n_wanted, LEAST_POOL)])
-    chosen = most[_middles(vectors[rows[most]], n_wanted, doubt[most], generator)[0]]
+    doubtful = np.sort(np.argsort(-doubt, kind="stable")[: max(POOL * n_wanted, LEAST_POOL)])
+    chosen = doubtful[_nearest_to_centres(vectors[rows[doubtful]], n_wanted, doubt[doubtful], generator)[0]]
     return rows[chosen[np.argsort(-doubt[chosen], kind="stable")]]
 
 
@@ -59,21 +59,21 @@ def margins(probabilities: np.ndarray) -> np.ndarray:
     Shape:
         probabilities: (N, K), K at least 2
     """
-    second, first = np.partition(probabilities, -2, axis=1)[:, -2:].T
-    return first - second
+    second_highest, highest = np.partition(probabilities, -2, axis=1)[:, -2:].T
+    return highest - second_highest
 
 
 def rarities(probabilities: np.ndarray, n_labelled: np.ndarray) -> np.ndarray:
     """Return how rare a row's class is expected to be among the labels, (N,) from 0 to 1.
 
-    A class is as rare as the square root of its labels' number is small; the rarest is 1.
+    The rarity of a class is inverse to the square root of its number of labels, and 1 for the rarest class.
 
     Shape:
         probabilities: (N, K)
         n_labelled: (K,) int64, rows of each class that have a label
     """
-    of_classes = 1 / np.sqrt(n_labelled + 1)
-    return probabilities @ (of_classes / of_classes.max())
+    class_rarities = 1 / np.sqrt(n_labelled + 1)
+    return probabilities @ (class_rarities / class_rarities.max())
 
 
 def doubts(probabilities: np.ndarray, n_labelled: np.ndarray) -> np.ndarray:
@@ -86,12 +86,12 @@ def doubts(probabilities: np.ndarray, n_labelled: np.ndarray) -> np.ndarray:
     return (1 - margins(probabilities)) * (1 + rarities(probabilities, n_labelled))
 
 
-def _middles(
+def _nearest_to_centres(
     vectors: np.ndarray, n_wanted: int, weights: np.ndarray | None, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the place nearest to the centre of each cluster, and the clusters' sizes, the largest first.
+    """Return the position of the row nearest to each cluster's centre, and the clusters' sizes, the largest first.
 
-    Where there are no more rows than clusters, each is one.
+    Where there are no more rows than clusters, each row is a cluster.
     """
     from sklearn.cluster import KMeans
 
@@ -103,9 +103,9 @@ def _middles(
     model = KMeans(n_clusters, n_init=1, max_iter=MOST_STEPS, random_state=seed).fit(vectors, sample_weight=weights)
     distances = np.linalg.norm(vectors - model.cluster_centers_[model.labels_], axis=1)
     order = np.lexsort((distances, model.labels_))
-    _, first, sizes = np.unique(model.labels_[order], return_index=True, return_counts=True)
+    _, first_of_cluster, sizes = np.unique(model.labels_[order], return_index=True, return_counts=True)
     by_size = np.argsort(-sizes, kind="stable")
-    return order[first][by_size], sizes[by_size]
+    return order[first_of_cluster][by_size], sizes[by_size]
 
 
 def _main_directions(vectors: np.ndarray) -> np.ndarray:

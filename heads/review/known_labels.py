@@ -1,4 +1,4 @@
-"""Which products have a label already, and which classes there may be."""
+"""The labels that products have already, and the classes that there may be."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 from cache.columns.labels import clean_label
 
-__all__ = ["KnownLabels", "know_labels"]
+__all__ = ["KnownLabels", "collect_labels"]
 
 
 @dataclass(frozen=True)
 class KnownLabels:
-    """The classes, sorted, those without a product too, and each product's class.
+    """The classes, sorted, also those that no product has, and each product's class.
 
     Shape:
         targets: (N,) int64, the class's position; -1 where the product has no label
@@ -30,12 +30,12 @@ class KnownLabels:
         return np.bincount(self.targets[self.targets >= 0], minlength=len(self.classes))
 
 
-def know_labels(column: str, labels: Sequence[str], classes: Iterable[str] = ()) -> KnownLabels:
-    """Return what the labels of a column say, "" where there is none, and the classes that are named besides.
+def collect_labels(column: str, labels: Sequence[str], classes: Iterable[str] = ()) -> KnownLabels:
+    """Return the labels of a column, in which "" stands for none, with their classes and those that are named besides.
 
-    >>> know_labels("kind", ["cup", "", "a pot"], ["lid"]).classes
+    >>> collect_labels("kind", ["cup", "", "a pot"], ["lid"]).classes
     ['a pot', 'cup', 'lid']
     """
     names = sorted({*labels, *map(clean_label, classes)} - {""})
-    places = {name: place for place, name in enumerate(names)} | {"": -1}
-    return KnownLabels(column, names, np.array([places[label] for label in labels], dtype=np.int64))
+    codes = {name: code for code, name in enumerate(names)} | {"": -1}
+    return KnownLabels(column, names, np.array([codes[label] for label in labels], dtype=np.int64))

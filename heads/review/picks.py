@@ -1,4 +1,4 @@
-"""The products that are asked for, each with what is thought of it and why it was taken."""
+"""The products that a person is asked to label, each with its likeliest classes and the reason for asking."""
 
 from __future__ import annotations
 
@@ -13,46 +13,53 @@ from heads.review.quick_head import fit_quickly
 __all__ = ["Pick", "choose_picks"]
 
 MOST_LIKELY = 9  # classes that are named: as many as there are digits
-BLOCK_ROWS = 16_384  # answered together: of many classes the answers to all are large
-RARE = 0.5  # of the rarest class's rarity
+BLOCK_ROWS = 16_384  # answered at a time, as the probabilities of many classes for all rows are large
+RARE = 0.5  # the rarity, of which the rarest class has 1, above which the reason mentions it
 
 
 @dataclass(frozen=True)
 class Pick:
-    """A row, its likeliest classes with their probabilities, the likeliest first, and why it is asked for."""
+    """A row, its likeliest classes with their probabilities, the likeliest first, and the reason to ask for it."""
 
     row: int
     likely: list[tuple[str, float]]
-    why: str
+    reason: str
 
 
 def choose_picks(
-    vectors: np.ndarray, known: KnownLabels, candidates: np.ndarray, n_wanted: int, generator: np.random.Generator
+    vectors: np.ndarray,
+    known_labels: KnownLabels,
+    candidates: np.ndarray,
+    n_wanted: int,
+    generator: np.random.Generator,
 ) -> list[Pick]:
-    """Return the products to ask for, the most telling first.
+    """Return the products to ask for, those that tell most first.
 
-    Until two classes have labels they are the middles of clusters; then those of which the head is unsure.
+    Until two classes have labels they are the middles of clusters; then rows that a head is unsure of.
 
     Shape:
         vectors: (N, D)
         candidates: (n,) int64
     """
-    if np.count_nonzero(known.counts) < 2:
+    if np.count_nonzero(known_labels.counts) < 2:
         rows, sizes = choose_typical(vectors, candidates, n_wanted, generator)
         pairs = zip(rows.tolist(), sizes.tolist(), strict=True)
         return [Pick(row, [], f"stands for {size} like it") for row, size in pairs]
-    head = fit_quickly(vectors, known.targets, n_classes=len(known.classes))
-    seen = np.flatnonzero(known.counts)
+    head = fit_quickly(vectors, known_labels.targets, n_classes=len(known_labels.classes))
+    labelled_classes = np.flatnonzero(known_labels.counts)
     blocks = [candidates[start : start + BLOCK_ROWS] for start in range(0, len(candidates), BLOCK_ROWS)]
-    doubt = [doubts(head.probabilities(vectors[rows])[:, seen], known.counts[seen]) for rows in blocks]
-    rows = choose_doubtful(vectors, candidates, np.concatenate(doubt), n_wanted, generator)
+    n_labelled = known_labels.counts[labelled_classes]
+    doubt = np.concatenate(
+        [doubts(head.probabilities(vectors[rows])[:, labelled_classes], n_labelled) for rows in blocks]
+    )
+    rows = choose_doubtful(vectors, candidates, doubt, n_wanted, generator)
     probabilities = head.probabilities(vectors[rows])
-    rarity = rarities(probabilities[:, seen], known.counts[seen])
-    return [_pick(row, probabilities[place], rarity[place], known) for place, row in enumerate(rows.tolist())]
+    rarity = rarities(probabilities[:, labelled_classes], n_labelled)
+    return [_pick(row, probabilities[index], rarity[index], known_labels) for index, row in enumerate(rows.tolist())]
 
 
-def _pick(row: int, probabilities: np.ndarray, rarity: float, known: KnownLabels) -> Pick:
+def _pick(row: int, probabilities: np.ndarray, rarity: float, known_labels: KnownLabels) -> Pick:
     order = np.argsort(-probabilities, kind="stable")[:MOST_LIKELY].tolist()
-    likely = [(known.classes[place], float(probabilities[place])) for place in order if probabilities[place] > 0]
-    why = f"{likely[0][0]} or {likely[1][0]}"
-    return Pick(row, likely, f"{why}; few labels of them yet" if rarity > RARE else why)
+    likely = [(known_labels.classes[code], float(probabilities[code])) for code in order if probabilities[code] > 0]
+    reason = f"{likely[0][0]} or {likely[1][0]}"
+    return Pick(row, likely, f"{reason}; few labels of them yet" if rarity > RARE else reason)

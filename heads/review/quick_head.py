@@ -1,4 +1,4 @@
-"""A head that is fitted in a second or so: what is known of the products that have no label."""
+"""A head that is fitted in a second or so, which says how probable each class is of the products without a label."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 __all__ = ["STRENGTH", "QuickHead", "fit_quickly"]
 
-STRENGTH = 50.0  # scikit-learn's C, for rows of length 1 a modality and tens to hundreds of labels
+STRENGTH = 50.0  # scikit-learn's C, for tens to hundreds of labels and rows of length 1 in each modality
 TOLERANCE = 1e-3
 MOST_STEPS = 300
 
@@ -35,10 +35,10 @@ class QuickHead:
 
 
 def fit_quickly(vectors: np.ndarray, targets: np.ndarray, *, n_classes: int) -> QuickHead:
-    """Return the head that is fitted to the rows that have a label.
+    """Fit a head to the rows that have a label, and return it.
 
     Shape:
-        vectors: (N, D), of length 1 a modality
+        vectors: (N, D), of length 1 in each modality
         targets: (N,) int64, -1 where there is no label; of two classes or more
     """
     from sklearn.linear_model import LogisticRegression

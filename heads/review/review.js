@@ -5,41 +5,42 @@ const MOST_CHOICES = 9; // as many as there are digits
 const $ = (id) => document.getElementById(id);
 const data = document.querySelector(".picks");
 const products = [...data.children].map((item) => ({ ...item.dataset, likely: JSON.parse(item.dataset.likely) }));
-const places = new Map(products.map((product, place) => [product.product, place]));
-const given = JSON.parse(data.dataset.classes);
+const indices = new Map(products.map((product, index) => [product.product, index]));
+const pageClasses = JSON.parse(data.dataset.classes);
 const earlier = JSON.parse(data.dataset.earlier);
-const kept = `embed-once review ${data.dataset.review}`;
-const server = data.dataset.save; // where answers are saved, too, if a server shows the page
-const AGAIN_MS = 5000; // until answers that a server did not take are sent again
-const PATIENCE_MS = 10_000; // with a server that says nothing, for whom all later answers would wait
+const storageKey = `embed-once review ${data.dataset.review}`;
+const server = data.dataset.save; // the address at which a server that shows the page saves answers, too
+const RETRY_MS = 5000; // until answers that the server did not take are sent again
+const TIMEOUT_MS = 10_000; // of a request, as all later answers wait for it
 
-// What was answered, in its order, [product, label] each; null is a skip. The last answer to a product counts.
+// The answers in their order, [product, label] each; a label of null is a skip. The last answer to a product counts.
 let answers = load();
-let current = 0;
-// What the server has not confirmed, {product: label}, null where a label is taken back.
+let current = 0; // the index of the product that is shown
+// The answers that the server has not confirmed, {product: label}, null where a label is taken back.
 const unsaved = loadUnsaved();
-let turn = Promise.resolve(); // of what is asked of the server, one after the other
-let again; // the timer of what is sent again
+let requests = Promise.resolve(); // to the server, one after the other
+let retryTimer;
 
 function load() {
-  const every = stored(kept);
-  return (Array.isArray(every) ? every : []).filter(([product, label]) => places.has(product) && (label === null || typeof label === "string"));
+  const kept = stored(storageKey);
+  const isAnswer = ([product, label]) => indices.has(product) && (label === null || typeof label === "string");
+  return (Array.isArray(kept) ? kept : []).filter(isAnswer);
 }
 
 function save() {
-  if (!store(kept, answers)) say("This browser keeps nothing: download the labels before you close the page.");
+  if (!store(storageKey, answers)) say("This browser keeps nothing: download the labels before you close the page.");
 }
 
-// Each stands by itself in what the browser keeps, so that no tab writes over another's.
+// Each has a key of its own in what the browser keeps, so that no tab overwrites another's.
 function unsavedKey(product) {
-  return `${kept} unsaved ${product}`;
+  return `${storageKey} unsaved ${product}`;
 }
 
 function stored(key) {
   try {
     return JSON.parse(localStorage.getItem(key) ?? "");
   } catch {
-    return undefined; // there is none, or the browser keeps nothing
+    return undefined; // nothing has this key, or the browser keeps nothing
   }
 }
 
@@ -54,83 +55,84 @@ function store(key, value) {
 }
 
 function loadUnsaved() {
-  const every = server ? products.map(({ product }) => [product, stored(unsavedKey(product))]) : [];
-  return new Map(every.filter(([, label]) => label === null || typeof label === "string"));
+  const kept = server ? products.map(({ product }) => [product, stored(unsavedKey(product))]) : [];
+  return new Map(kept.filter(([, label]) => label === null || typeof label === "string"));
 }
 
-// Keep what holds for a product now, here and on the server.
+// Keep the present answer to a product, in the browser and on the server.
 function keep(product) {
   save();
   if (!server) return;
   unsaved.set(product, labels().get(product) ?? null);
   store(unsavedKey(product), unsaved.get(product));
-  if (again === undefined) tell("");
-  turn = turn.then(send);
+  if (retryTimer === undefined) showSaving("");
+  requests = requests.then(send);
 }
 
 async function exchange(options) {
-  const abandon = new AbortController();
-  const timer = setTimeout(() => abandon.abort(), PATIENCE_MS);
-  const response = await fetch(server, { ...options, signal: abandon.signal }).catch(() => null);
-  const said = await response?.json().catch(() => null);
+  const abortion = new AbortController();
+  const timer = setTimeout(() => abortion.abort(), TIMEOUT_MS);
+  const response = await fetch(server, { ...options, signal: abortion.signal }).catch(() => null);
+  const reply = await response?.json().catch(() => null);
   clearTimeout(timer);
-  if (!response?.ok || !said) throw new Error(said?.error ?? "The server does not answer.");
-  return said;
+  if (!response?.ok || !reply) throw new Error(reply?.error ?? "The server does not answer.");
+  return reply;
 }
 
-// Have the server save what it has not confirmed.
+// Have the server save the answers that it has not confirmed.
 async function send() {
   const sent = [...unsaved];
   if (!sent.length) return;
-  await trying(async () => {
+  await withRetry(async () => {
     const headers = { "Content-Type": "application/json" };
     await exchange({ method: "POST", headers, body: JSON.stringify({ answers: sent }) });
     for (const [product, label] of sent) {
-      if (unsaved.get(product) !== label) continue; // it was answered anew meanwhile
+      if (unsaved.get(product) !== label) continue; // the product was answered anew meanwhile
       unsaved.delete(product);
-      if (stored(unsavedKey(product)) === label) store(unsavedKey(product)); // else another tab's
+      if (stored(unsavedKey(product)) === label) store(unsavedKey(product)); // else it is another tab's
     }
   });
 }
 
-// Take over what the server has, of another tab or of the day before; then show where one stopped.
+// Take over the server's answers, of another tab or of the day before, and show the next product without one.
 async function receive() {
-  await trying(async () => {
-    const saved = Object.entries((await exchange()).answers).filter(([product]) => places.has(product));
-    const known = new Map(saved);
-    const mine = answers.filter(([product, label]) => unsaved.has(product) || (known.get(product) ?? null) === label);
-    const answered = new Map(mine);
-    const others = saved.filter(([product]) => !answered.has(product) && !unsaved.has(product));
-    if (others.length || mine.length < answers.length) {
-      answers = [...others, ...mine];
+  await withRetry(async () => {
+    const saved = Object.entries((await exchange()).answers).filter(([product]) => indices.has(product));
+    const savedLabels = new Map(saved);
+    const isValid = ([product, label]) => unsaved.has(product) || (savedLabels.get(product) ?? null) === label;
+    const valid = answers.filter(isValid);
+    const answered = new Map(valid);
+    const added = saved.filter(([product]) => !answered.has(product) && !unsaved.has(product));
+    if (added.length || valid.length < answers.length) {
+      answers = [...added, ...valid];
       save();
       show(answers.length && labels().has(products[current]?.product) ? next() : current);
     }
   });
 }
 
-// Do something with the server, say how it went, and do again later what it did not take.
-async function trying(work) {
-  let trouble = "";
+// Exchange something with the server, show how it went, and after a failure try again later.
+async function withRetry(work) {
+  let failure = "";
   try {
     await work();
   } catch (error) {
-    trouble = error.message;
-    again ??= setTimeout(() => { again = undefined; sync(); }, AGAIN_MS);
+    failure = error.message;
+    retryTimer ??= setTimeout(() => { retryTimer = undefined; sync(); }, RETRY_MS);
   }
-  tell(trouble);
+  showSaving(failure);
 }
 
-function tell(trouble) {
+function showSaving(failure) {
   const waiting = unsaved.size === 1 ? "1 answer is" : `${unsaved.size} answers are`;
-  const kept = unsaved.size ? `${waiting} kept in this browser and sent again.` : "";
-  $("saving").classList.toggle("bad", trouble !== "");
-  if (trouble) $("saving").textContent = `Not saved. ${trouble} ${kept}`;
+  const comfort = unsaved.size ? `${waiting} kept in this browser and sent again.` : "";
+  $("saving").classList.toggle("bad", failure !== "");
+  if (failure) $("saving").textContent = `Not saved. ${failure} ${comfort}`;
   else $("saving").textContent = unsaved.size ? "Saving …" : `Saved in ${data.dataset.file}.`;
 }
 
 function sync() {
-  turn = turn.then(send).then(receive);
+  requests = requests.then(send).then(receive);
 }
 
 const labels = () => new Map(answers);
@@ -145,14 +147,14 @@ function make(name, text, marks = []) {
 }
 
 function classes() {
-  return [...new Set([...given, ...answers.map(([, label]) => label).filter((label) => label !== null)])];
+  return [...new Set([...pageClasses, ...answers.map(([, label]) => label).filter((label) => label !== null)])];
 }
 
 function choicesOf(product) {
-  const every = classes();
-  if (every.length <= MOST_CHOICES) return every;
+  const all = classes();
+  if (all.length <= MOST_CHOICES) return all;
   const used = [...labels().values()].filter((label) => label !== null);
-  return [...new Set([...product.likely.map(([label]) => label), ...used, ...every])].slice(0, MOST_CHOICES);
+  return [...new Set([...product.likely.map(([label]) => label), ...used, ...all])].slice(0, MOST_CHOICES);
 }
 
 function answer(label) {
@@ -165,11 +167,11 @@ function answer(label) {
   show(next());
 }
 
-// The next product without an answer, from the current one on.
+// The index of the next product without an answer, after the current one and then from the beginning.
 function next() {
   const answered = labels();
-  const rest = [...products.keys()].map((step) => (current + 1 + step) % products.length);
-  return rest.find((place) => !answered.has(products[place].product)) ?? products.length;
+  const following = [...products.keys()].map((step) => (current + 1 + step) % products.length);
+  return following.find((index) => !answered.has(products[index].product)) ?? products.length;
 }
 
 function accept() {
@@ -179,15 +181,15 @@ function accept() {
 }
 
 function undo() {
-  const last = answers.pop();
-  if (!last) return say("There is nothing to undo.");
-  keep(last[0]);
-  say(`Taken back: ${last[1] ?? "skipped"}`);
-  show(places.get(last[0]));
+  if (!answers.length) return say("There is nothing to undo.");
+  const [product, label] = answers.pop();
+  keep(product);
+  say(`Taken back: ${label ?? "skipped"}`);
+  show(indices.get(product));
 }
 
-function show(place) {
-  current = Math.min(Math.max(place, 0), products.length);
+function show(index) {
+  current = Math.min(Math.max(index, 0), products.length);
   const product = products[current];
   const answered = labels();
   const nSkipped = [...answered.values()].filter((label) => label === null).length;
@@ -211,7 +213,7 @@ function show(place) {
 }
 
 function picture(product) {
-  $("product").classList.toggle("plain", !products.some((one) => one.picture));
+  $("product").classList.toggle("plain", !products.some((candidate) => candidate.picture));
   if (!product.picture) return $("picture").replaceChildren("no picture");
   const image = new Image();
   image.alt = "";
@@ -221,11 +223,11 @@ function picture(product) {
 
 function choice(label, n, product, answered) {
   const button = make("button", "");
-  const share = product.likely.find(([one]) => one === label);
+  const [, share] = product.likely.find(([likelyLabel]) => likelyLabel === label) ?? [];
   const name = make("span", label, ["name"]);
   name.dir = "auto";
   button.append(make("kbd", n + 1), name);
-  if (share) button.append(make("span", `${Math.round(100 * share[1])} %`, ["share"]));
+  if (share !== undefined) button.append(make("span", `${Math.round(100 * share)} %`, ["share"]));
   button.classList.toggle("suggested", product.likely[0]?.[0] === label);
   button.classList.toggle("given", answered.get(product.product) === label);
   button.addEventListener("click", () => answer(label));
@@ -233,15 +235,15 @@ function choice(label, n, product, answered) {
 }
 
 function list(answered) {
-  const rows = products.map((product, place) => {
+  const rows = products.map((product, index) => {
     const row = document.createElement("tr");
     const jump = make("button", product.title || product.product);
-    jump.addEventListener("click", () => { show(place); scrollTo(0, 0); });
+    jump.addEventListener("click", () => { show(index); scrollTo(0, 0); });
     const label = answered.get(product.product);
     row.append(make("td", ""), make("td", label === null ? "skipped" : (label ?? ""), label === null ? ["quiet"] : []));
     row.cells[0].append(jump);
     row.cells[0].dir = row.cells[1].dir = "auto";
-    if (place === current) row.setAttribute("aria-current", "true");
+    if (index === current) row.setAttribute("aria-current", "true");
     return row;
   });
   $("list").tBodies[0].replaceChildren(...rows);
@@ -251,24 +253,25 @@ function list(answered) {
 function matches() {
   const typed = $("typed").value.split(/\s+/u).filter(Boolean).join(" ");
   if (!typed) return [];
-  const plain = typed.toLowerCase();
-  const every = classes();
-  const fits = every.filter((label) => label.toLowerCase().includes(plain));
-  fits.sort((a, b) => b.toLowerCase().startsWith(plain) - a.toLowerCase().startsWith(plain));
-  const isKnown = every.some((label) => label.toLowerCase() === plain);
-  return [...fits.slice(0, MOST_CHOICES).map((label) => [label, label]), ...(isKnown ? [] : [[typed, `new class: ${typed}`]])];
+  const lower = typed.toLowerCase();
+  const all = classes();
+  const fitting = all.filter((label) => label.toLowerCase().includes(lower));
+  fitting.sort((a, b) => b.toLowerCase().startsWith(lower) - a.toLowerCase().startsWith(lower));
+  const isKnown = all.some((label) => label.toLowerCase() === lower);
+  const choices = fitting.slice(0, MOST_CHOICES).map((label) => [label, label]);
+  return isKnown ? choices : [...choices, [typed, `new class: ${typed}`]];
 }
 
 function download() {
   const cell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const every = new Map([...earlier, ...[...labels()].filter(([, label]) => label !== null)]);
-  const lines = [["product", "label"], ...every].map((cells) => `${cells.map(cell).join(",")}\r\n`);
+  const allLabels = new Map([...earlier, ...[...labels()].filter(([, label]) => label !== null)]);
+  const lines = [["product", "label"], ...allLabels].map((cells) => `${cells.map(cell).join(",")}\r\n`);
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob(lines, { type: "text/csv" }));
   link.download = data.dataset.file;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-  say(`${every.size} labels in ${data.dataset.file}${earlier.length ? ", earlier ones among them" : ""}.`);
+  say(`${allLabels.size} labels in ${data.dataset.file}${earlier.length ? ", earlier ones among them" : ""}.`);
 }
 
 const commands = {
@@ -287,8 +290,8 @@ document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") { $("typed").value = ""; $("matches").replaceChildren(); $("typed").blur(); }
     return;
   }
-  if (["Enter", " "].includes(event.key) && event.target.closest("button, summary")) return; // it is pressed itself
-  if (event.repeat && !event.key.startsWith("Arrow")) return; // a key that is held answers one product
+  if (["Enter", " "].includes(event.key) && event.target.closest("button, summary")) return; // the key presses that
+  if (event.repeat && !event.key.startsWith("Arrow")) return; // a key that is held down answers one product only
   const digit = /^[1-9]$/.test(event.key) ? Number(event.key) : 0;
   if (digit) $("choices").children[digit - 1]?.click();
   else if (Object.hasOwn(commands, event.key)) commands[event.key]();
@@ -306,10 +309,10 @@ $("typed").addEventListener("input", () => {
 });
 $("typing").addEventListener("submit", (event) => {
   event.preventDefault();
-  const first = matches()[0];
-  if (!first) return;
+  const [firstMatch] = matches();
+  if (!firstMatch) return;
   $("typed").blur();
-  answer(first[0]);
+  answer(firstMatch[0]);
 });
 $("back").addEventListener("click", commands.ArrowLeft);
 $("forward").addEventListener("click", commands.ArrowRight);
@@ -317,9 +320,9 @@ $("skip").addEventListener("click", commands.s);
 $("undo").addEventListener("click", undo);
 $("download").addEventListener("click", download);
 
-for (const pressed of document.querySelectorAll(".actions button, summary")) {
-  // After a click of the mouse Enter is the suggestion again, not that button.
-  pressed.addEventListener("click", (event) => { if (event.detail) pressed.blur(); });
+for (const control of document.querySelectorAll(".actions button, summary")) {
+  // Give up the focus after a click of the mouse, so that Enter takes the suggestion and does not press this again.
+  control.addEventListener("click", (event) => { if (event.detail) control.blur(); });
 }
 
 if (server) {
@@ -330,8 +333,8 @@ if (server) {
   addEventListener("beforeunload", (event) => { if (unsaved.size) event.preventDefault(); });
 }
 
-const before = labels();
-const first = products.findIndex((product) => !before.has(product.product));
-show(first < 0 ? products.length : first);
+const answeredBefore = labels();
+const firstOpen = products.findIndex(({ product }) => !answeredBefore.has(product));
+show(firstOpen < 0 ? products.length : firstOpen);
 if (answers.length) say("Answers that this browser kept are there.");
 if (server) sync();

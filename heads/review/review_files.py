@@ -1,4 +1,4 @@
-"""What a review is written as: a page to label products on, and a table of the same products."""
+"""The files of a review: a page to label products on, and a table of the same products."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EARLIER = "labelled before"
 
 @dataclass(frozen=True)
 class AskedProduct:
-    """A product as a person sees it: its id, title, picture (a data URL), and what is thought of it."""
+    """A product as the page shows it: its id, title, picture (a data URL), and what the review says of it."""
 
     product: str
     title: str
@@ -34,9 +34,9 @@ class AskedProduct:
     pick: Pick
 
     @property
-    def why(self) -> str:
-        """Why it is asked for."""
-        return self.pick.why
+    def reason(self) -> str:
+        """The reason to ask for it."""
+        return self.pick.reason
 
     @property
     def likely(self) -> list[tuple[str, float]]:
@@ -46,19 +46,19 @@ class AskedProduct:
 
 @dataclass(frozen=True)
 class ReviewPage:
-    """All that stands on the page: the products, the classes to choose from, and the labels that were given before."""
+    """The content of the page: the products, the classes to choose from, and the labels that were given before."""
 
     label: str
     classes: list[str]
     products: Sequence[AskedProduct]
-    earlier: Sequence[tuple[str, str]]  # product, label
-    how: str  # the products were chosen
-    n_more: int  # might have been asked for
-    next_lines: list[str]  # to type when all is answered; {labels} is the file's name
+    earlier: Sequence[tuple[str, str]]  # (product, label)
+    how: str  # how the products were chosen, in a sentence
+    n_more: int  # products that might have been asked for, too
+    next_lines: list[str]  # commands for when all is answered; {labels} is the name of the labels' file
 
 
 def free_path(folder: Path) -> Path:
-    """Return the first of ``review-001.html``, ``review-002.html``, … that is free, as its table is."""
+    """Return the first of ``review-001.html``, ``review-002.html``, … that is free and whose table is."""
     numbered = (folder / f"review-{number:03}.html" for number in range(1, 1_000_000))
     return next(path for path in numbered if not path.exists() and not path.with_suffix(".csv").exists())
 
@@ -67,21 +67,21 @@ def write_review(page: ReviewPage, path: Path) -> tuple[Path, Path]:
     """Write the page to `path` and the table beside it, each whole or not at all; return both paths.
 
     Raises:
-        SettingError: the path is no page's, or one of the files is there: somebody's answers may belong to it.
+        SettingError: the path is no page's, or one of the files exists: somebody's answers may belong to it.
         OSError: a file cannot be written.
     """
     path = path.absolute()
     table_path = path.with_suffix(".csv")
     if path.suffix.lower() not in (".html", ".htm"):
         raise SettingError(f"--output: expected a page's name such as review.html, got {path.name}.")
-    if there := [one.name for one in (path, table_path) if one.exists()]:
+    if existing := [file.name for file in (path, table_path) if file.exists()]:
         raise SettingError(
-            f"--output: expected a page and a table that are not there yet, got {' and '.join(there)}. Name another, "
-            "or leave it out."
+            f"--output: expected a page and a table that are not there yet, got {' and '.join(existing)}. Name "
+            "another, or leave it out."
         )
-    names = [page.label, *(one.product for one in page.products)]
+    names = [page.label, *(product.product for product in page.products)]
     labels_name = f"{path.stem}-labels.csv"
-    written = render_page(
+    html = render_page(
         TEMPLATE,
         script_path=SCRIPT,
         label=page.label,
@@ -95,7 +95,7 @@ def write_review(page: ReviewPage, path: Path) -> tuple[Path, Path]:
         review=hashlib.sha256("\0".join(names).encode(errors="surrogatepass")).hexdigest()[:16],
     )
     write_aside(table_path, lambda aside: _write_table(aside, page), folder=path.parent)
-    write_aside(path, lambda aside: aside.write_text(written, encoding="utf-8"), folder=path.parent)
+    write_aside(path, lambda aside: aside.write_text(html, encoding="utf-8"), folder=path.parent)
     return path, table_path
 
 
@@ -107,8 +107,8 @@ def _write_table(path: Path, page: ReviewPage) -> None:
     with open_csv(path) as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        for one in page.products:
-            suggested, probability = one.likely[0] if one.likely else ("", None)
+        for product in page.products:
+            suggested, probability = product.likely[0] if product.likely else ("", None)
             shown = "" if probability is None else f"{probability:.3f}"
-            writer.writerow([one.product, "", suggested, shown, one.why, re.sub(r"\s+", " ", one.title)])
+            writer.writerow([product.product, "", suggested, shown, product.reason, re.sub(r"\s+", " ", product.title)])
         writer.writerows([product, label, "", "", EARLIER, ""] for product, label in page.earlier)

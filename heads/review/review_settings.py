@@ -1,4 +1,4 @@
-"""What a review may be told."""
+"""The settings of a review."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class ReviewSettings:
         SettingError: a value is out of its range.
     """
 
-    label: str | None = None  # the column that is to be filled, which there may not be yet; None: by its usual names
+    label: str | None = None  # the column to fill, which need not exist yet; None: by its usual names
     classes: tuple[str, ...] = ()  # that products may be of, besides those that labels name already
     corrections: str | Path | None = None  # a CSV of products and labels: the answers so far
     count: int = 100  # products that are asked for
     encoders: Mapping[str, str] = field(default_factory=dict)  # modality -> encoder; else the only one there is
     modalities: tuple[str, ...] | None = None  # None: all that the cache has
-    group_column: str | None = None  # of the rows of one cell one is asked for, as of copies
+    group_column: str | None = None  # rows with one cell in it are copies, of which one is asked for
     near_duplicates: float | None = None  # vectors of this cosine are copies, too; None: those equal within rounding
     seed: int = 0
     memory: str | None = None  # such as 8G, for vectors; None: half of all

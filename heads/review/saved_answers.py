@@ -1,4 +1,4 @@
-"""The answers to a review page, kept in the file that the page downloads, as they are given."""
+"""The answers to a review page, saved one by one in the file that the page would else download."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ from heads.typed_json import read_plain_file
 __all__ = ["MOST_LABEL_CHARACTERS", "SavedAnswers"]
 
 MOST_LABEL_CHARACTERS = 500  # of a new class, as the page's own field
+# What is replaced in the page by what, so that it may ask its server, and knows where to save answers.
 FETCHES = ("default-src 'none'; img-src data:", "default-src 'none'; connect-src 'self'; img-src data:")
 SAVES = ('<ol class="picks"', '<ol class="picks" data-save="{address}"')
 
 
 class SavedAnswers:
-    """A page that `heads-review` wrote, and the file of its answers, which stands beside it.
+    """A page that `heads-review` wrote, and the file of its answers beside it.
 
-    Each answer is written before it is confirmed: the file is made anew aside and put in place whole. What it holds of
-    other products stays, whoever wrote it and when.
+    Each answer is written before it is confirmed: the file is written anew aside and put in place whole. Its lines on
+    other products stay, whoever wrote them and when.
 
     Raises:
         SettingError: the page is none that this version wrote.
-        LabelError: the file is there and is no table of corrections.
-        UnreadableError: the system cannot read one of them.
+        LabelError: the file of answers is no table of corrections.
+        UnreadableError: the system cannot read one of the two.
     """
 
     def __init__(self, page_path: str | Path) -> None:
@@ -57,7 +58,7 @@ class SavedAnswers:
                 "one anew, with the labels so far as --corrections."
             )
         self._page = page
-        self._products = {html.unescape(one) for one in re.findall(r'<li data-product="([^"]*)"', page)}
+        self._products = {html.unescape(product_id) for product_id in re.findall(r'<li data-product="([^"]*)"', page)}
         self._classes = set(json.loads(_attribute(page, "classes")))
         self._earlier = {str(product): str(label) for product, label in json.loads(_attribute(page, "earlier"))}
         self.path = self.page_path.with_name(Path(_attribute(page, "file")).name)
@@ -65,7 +66,7 @@ class SavedAnswers:
         self._read()
 
     def page(self, address: str) -> bytes:
-        """Return the page, told to save answers at an address of its server."""
+        """Return the page, changed to save answers at an address of its server."""
         fetches = self._page.replace(*FETCHES, 1)
         return fetches.replace(SAVES[0], SAVES[1].format(address=address), 1).encode()
 
@@ -78,12 +79,14 @@ class SavedAnswers:
         return {product: label for product, label in self._read().items() if product in self._products}
 
     def check(self, answers: Any) -> dict[str, str | None]:
-        """Return answers as they may be saved, {product: label}, None for a label that is taken back.
+        """Return answers, [[product, label], ...], as {product: label}, None for a label that is taken back.
 
         Raises:
-            SettingError: they are no pairs of this page's products and labels.
+            SettingError: they are not pairs of this page's products and labels that may be saved.
         """
-        if not isinstance(answers, list) or not all(isinstance(one, list) and len(one) == 2 for one in answers):
+        if not isinstance(answers, list) or not all(
+            isinstance(answer, list) and len(answer) == 2 for answer in answers
+        ):
             raise SettingError("Expected answers to be a list of [product, label], got something else.")
         checked: dict[str, str | None] = {}
         for product, label in answers:
@@ -104,12 +107,12 @@ class SavedAnswers:
             LabelError, UnreadableError: the file cannot be read any more.
             OSError: it cannot be written; it is as it was.
         """
-        with self._alone():
-            before = self._read()
-            start = before if self.path.exists() else self._earlier  # a line of these may be deleted from the file
-            labels = start | {one: label for one, label in answers.items() if label is not None}
-            labels = {product: label for product, label in labels.items() if answers.get(product, label) is not None}
-            if labels != before:
+        with self._exclusive():
+            saved = self._read()
+            # Earlier labels start a new file only: whoever deletes their lines from a file wants them gone.
+            merged: dict[str, str | None] = {**(saved if self.path.exists() else self._earlier), **answers}
+            labels = {product: label for product, label in merged.items() if label is not None}
+            if labels != saved:
                 write_aside(self.path, lambda aside: _write(aside, labels), folder=self.path.parent)
             return len(labels)
 
@@ -117,8 +120,8 @@ class SavedAnswers:
         return dict(read_corrections(self.path).labels) if self.path.exists() else {}
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let one at a time read the file and write it anew, another server of the same page included."""
+    def _exclusive(self) -> Iterator[None]:
+        """Let one thread at a time read the file and write it anew, also among several servers of the same page."""
         with self._lock, self.page_path.open("rb") as page:
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(page, fcntl.LOCK_EX)
@@ -126,7 +129,7 @@ class SavedAnswers:
 
 
 def _attribute(page: str, name: str) -> str:
-    """Return what the page says of itself; values are escaped, so that a quote ends one."""
+    """Return a data attribute of the page; its value is escaped, so that the next quote ends it."""
     return html.unescape(re.findall(rf'<ol class="picks"[^>]* data-{name}="([^"]*)"', page)[0])
 
 

@@ -1,9 +1,9 @@
 """The run folder of an ablation: ``ranking.csv``, ``jobs.csv`` and ``ablation.json``, whole or not at all, and a page.
 
-``ranking.csv`` has a row a configuration, in the order of the ranking; ``jobs.csv`` a row a job; ``ablation.json`` all
-that is needed to do it again; ``report.html``, put into it afterwards, shows it all. A setting or a seed that makes no
-difference to a head is an empty cell; what a race dropped has neither place nor scores, which would be of fewer folds
-than the others', but the reason. Shares are from 0 to 1.
+``ranking.csv`` has a row for each configuration, in the order of the ranking; ``jobs.csv`` a row for each job;
+``ablation.json`` all that is needed to do it again; ``report.html``, put into it afterwards, shows it all. The cell of
+a setting or a seed that makes no difference to a head is empty. A configuration that a race dropped has the reason
+instead of a place and of scores, which would be of fewer folds than the others'. Shares are from 0 to 1.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from heads.metrics.registry import METRICS
 from heads.runs.folder import write_run
 
 if TYPE_CHECKING:
-    from heads.ablation.job_runner import Bench
+    from heads.ablation.job_runner import JobRunner
 
 __all__ = ["fill_ablation", "ranking_cells", "usual_name", "write_ablation"]
 
 
 def write_ablation(
-    runs_path: Path, name: str | None, *, bench: Bench, ranking: Ranking, config: Mapping[str, Any]
+    runs_path: Path, name: str | None, *, runner: JobRunner, ranking: Ranking, config: Mapping[str, Any]
 ) -> Path:
     """Write the folder, and return where it is.
 
@@ -37,24 +37,24 @@ def write_ablation(
     """
 
     def write(folder: Path) -> None:
-        fill_ablation(folder, bench=bench, ranking=ranking, config=config)
+        fill_ablation(folder, runner=runner, ranking=ranking, config=config)
 
-    return write_run(runs_path, name, usual_name(bench.problem.labels.column), write)
+    return write_run(runs_path, name, usual_name(runner.problem.labels.column), write)
 
 
-def fill_ablation(folder: Path, *, bench: Bench, ranking: Ranking, config: Mapping[str, Any]) -> None:
-    """Write the files of the folder, but for the page."""
-    modalities = list(bench.problem.encoders)
-    jobs = [job for row in ranking.rows for job in bench.done_jobs(row.configuration)]
+def fill_ablation(folder: Path, *, runner: JobRunner, ranking: Ranking, config: Mapping[str, Any]) -> None:
+    """Write the files of the folder, except the page."""
+    modalities = list(runner.problem.encoders)
+    jobs = [job for row in ranking.rows for job in runner.done_jobs(row.configuration)]
     _write_csv(folder / "ranking.csv", ranking_cells(ranking, modalities))
-    _write_csv(folder / "jobs.csv", [_job_cells(job, bench, modalities) for job in jobs])
+    _write_csv(folder / "jobs.csv", [_job_cells(job, runner, modalities) for job in jobs])
     write_json(folder / "ablation.json", config)
-    if bench.problem.corrections:
-        bench.problem.corrections.write(folder)
+    if runner.problem.corrections:
+        runner.problem.corrections.write(folder)
 
 
 def usual_name(label: str) -> str:
-    """Return what a folder is called, before its number."""
+    """Return the name of a folder, without its number."""
     return f"{label}-ablation"
 
 
@@ -62,8 +62,8 @@ def ranking_cells(ranking: Ranking, modalities: Sequence[str]) -> list[dict[str,
     """Return a row for each configuration, {column: cell}."""
     naming = Naming(row.configuration for row in ranking.rows)
     return [
-        {"place": "" if row.dropped else place, **_ranked_cells(row, modalities), **_dropped_cells(row, naming)}
-        for place, row in enumerate(ranking.rows, start=1)
+        {"place": "" if row.dropped else rank, **_ranked_cells(row, modalities), **_dropped_cells(row, naming)}
+        for rank, row in enumerate(ranking.rows, start=1)
     ]
 
 
@@ -114,8 +114,8 @@ def _dropped_cells(row: Ranked, naming: Naming) -> dict[str, object]:
     return dict(zip(names, cells, strict=True))
 
 
-def _job_cells(job: FoldJob, bench: Bench, modalities: Iterable[str]) -> dict[str, object]:
-    outcome = bench.outcomes[job]
+def _job_cells(job: FoldJob, runner: JobRunner, modalities: Iterable[str]) -> dict[str, object]:
+    outcome = runner.outcomes[job]
     by_side = {"test": outcome.test, "validation": outcome.validation}
     return {
         **_configuration_cells(job.configuration, modalities),
@@ -125,6 +125,6 @@ def _job_cells(job: FoldJob, bench: Bench, modalities: Iterable[str]) -> dict[st
         "best_epoch": outcome.best_epoch,
         "n_epochs": len(outcome.history),
         "seconds": outcome.elapsed_s,
-        "source": "trained" if job in bench.trained else "remembered",
+        "source": "trained" if job in runner.trained else "remembered",
         "error": outcome.error or "",
     }

@@ -1,4 +1,4 @@
-"""What an ablation found."""
+"""The report of an ablation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["AblationReport"]
 
 @dataclass(frozen=True)
 class AblationReport:
-    """What an ablation found."""
+    """What an ablation found, and where it is written."""
 
     run_path: Path
     memo_path: Path

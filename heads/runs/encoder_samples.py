@@ -1,4 +1,4 @@
-"""Contents that a run keeps with the vectors it learned from, so that encoders can be tried before they are believed.
+"""Contents that a run keeps with the vectors it learned from, so that encoders can be checked before they are used.
 
 They stand in ``encoder_samples.safetensors``: ``<modality>.vector`` (n, D) float32, and ``<modality>.content.<i>``, the
 bytes of a picture's file or of a normalised text, uint8. Where the vectors are those of several encoders side by side,
@@ -31,7 +31,7 @@ TEXT = "text"
 
 @dataclass(frozen=True)
 class EncoderSamples:
-    """Some contents of one modality, and what its encoder made of them.
+    """Some contents of one modality, and the vectors that its encoder made of them.
 
     Shape:
         vectors: (n, D) float32
@@ -49,16 +49,16 @@ class EncoderSamples:
 
 
 def samples_of(cache: Cache, encoders: Mapping[str, str]) -> dict[str, EncoderSamples]:
-    """Return the contents that a cache keeps as they are, with their vectors, of the modalities that have such."""
+    """Return the sample of contents that a cache keeps, with their vectors, by modality, where there is one."""
     samples = {}
     for modality in sorted(encoders.keys() & set(cache.modalities)):
         names = split_name(cache, modality, encoders[modality])
-        kept = read_samples(cache, modality)
-        rows = KeyIndex(cache.keys(modality)).rows_of(kept)
+        contents_by_key = read_samples(cache, modality)
+        rows = KeyIndex(cache.keys(modality)).rows_of(contents_by_key)
         is_encoded = np.logical_and.reduce([cache.encoded(modality, name) for name in names])
         contents = {
             row: content
-            for row, content in zip(rows.tolist(), kept.values(), strict=True)
+            for row, content in zip(rows.tolist(), contents_by_key.values(), strict=True)
             if row >= 0 and is_encoded[row]
         }
         if contents:
@@ -72,12 +72,12 @@ def samples_of(cache: Cache, encoders: Mapping[str, str]) -> dict[str, EncoderSa
 
 
 def save_encoder_samples(folder: Path, samples: Mapping[str, EncoderSamples]) -> None:
-    """Write the samples into a run's folder; nothing where there are none."""
-    tensors = {f"{modality}.vector": kept.vectors for modality, kept in samples.items()}
-    for modality, kept in samples.items():
-        if kept.widths:
-            tensors[f"{modality}.widths"] = np.array(kept.widths, dtype=np.int64)
-        for number, content in enumerate(kept.contents):
+    """Write the samples into a run's folder; no file where there are none."""
+    tensors = {f"{modality}.vector": sample.vectors for modality, sample in samples.items()}
+    for modality, sample in samples.items():
+        if sample.widths:
+            tensors[f"{modality}.widths"] = np.array(sample.widths, dtype=np.int64)
+        for number, content in enumerate(sample.contents):
             tensors[f"{modality}.content.{number}"] = np.frombuffer(content, dtype=np.uint8)
     if tensors:
         (folder / FILE).write_bytes(save(tensors))
@@ -103,11 +103,15 @@ def load_encoder_samples(run_path: Path) -> dict[str, EncoderSamples]:
             )
             for modality in modalities
         }
-        for kept in samples.values():
-            if kept.vectors.ndim != 2 or kept.vectors.dtype != np.float32 or len(kept.readable) != len(kept.vectors):
-                raise ValueError(f"vectors of {kept.vectors.dtype} and shape {kept.vectors.shape}")
-            if kept.widths and sum(kept.widths) != kept.vectors.shape[1]:
-                raise ValueError(f"vectors of {kept.vectors.shape[1]} dimensions and encoders of {kept.widths}")
+        for sample in samples.values():
+            if (
+                sample.vectors.ndim != 2
+                or sample.vectors.dtype != np.float32
+                or len(sample.readable) != len(sample.vectors)
+            ):
+                raise ValueError(f"vectors of {sample.vectors.dtype} and shape {sample.vectors.shape}")
+            if sample.widths and sum(sample.widths) != sample.vectors.shape[1]:
+                raise ValueError(f"vectors of {sample.vectors.shape[1]} dimensions and encoders of {sample.widths}")
         return samples
     except FileNotFoundError:
         return {}

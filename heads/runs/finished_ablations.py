@@ -1,16 +1,16 @@
 """Finished ablations, kept beside the memo, so that the same line again is answered before PyTorch is loaded.
 
 The folder ``<memo>.finished`` has a file for each of the last ones. Its name is the SHA-256 of all that the answer
-follows from but the memo: the settings, the cache's file by its inode, size and times, that of corrections, the
-versions of libraries, this package's code, the processor, the folder and the variables that libraries look at. Its
+depends on besides the memo: the settings, the cache's file by its inode, size and times, likewise that of corrections,
+the versions of libraries, this package's code, the processor, the folder and the variables that libraries look at. Its
 second line is a JSON object: the report, the files of the run's folder as they are where nothing is trained, and the
-digest of each job's row in the memo. Its first line is the HMAC-SHA-256 of the name and the second by a secret of the
-user's (`cache.system.user_folder`): the folder stands beside a memo that may come from a stranger, whose scores and
-pages the memo's rows alone do not bear out.
+digest of each job's row in the memo. Its first line is the HMAC-SHA-256 of the name and the second line, by a secret of
+the user's (`cache.system.user_folder`): the memo may come from a stranger, with such a folder beside it, and its rows
+alone do not prove the scores and pages there.
 
-It is a hint: believed where the memo still has each of these rows, whole and as it was, and deleting it loses nothing
-but the time to do it all again. Heads of one's own may read anything, a GPU's name is PyTorch's to tell, a cluster's
-machines are others, and a race tells of each fold: nothing is kept of these.
+A file is a hint: it is used where the memo still has each of these rows unchanged, and deleting it loses nothing but
+the time to do it all again. Nothing is kept of ablations with a user's own heads, which may read anything, on a GPU,
+whose name only PyTorch knows, on a cluster, whose machines may differ, and of races, which tell of each fold.
 """
 
 from __future__ import annotations
@@ -52,20 +52,20 @@ log = logging.getLogger("embed_once")
 
 LIBRARIES = ("h5py", "jinja2", "matplotlib", "numpy", "optuna", "pandas", "scikit-learn", "scipy", "torch")
 CODE = (".py", ".html", ".js")
-COMMAND = "the-command-line-of-this-ablation"  # stands for it in the files that are kept
+COMMAND = "the-command-line-of-this-ablation"  # its placeholder in the files that are kept
 PAGE, CONFIG = "report.html", "ablation.json"
-NEEDED, BESIDE = {CONFIG, "ranking.csv", "jobs.csv"}, {PAGE, CORRECTIONS}  # of a run's folder, and no other file
+NEEDED, OPTIONAL = {CONFIG, "ranking.csv", "jobs.csv"}, {PAGE, CORRECTIONS}  # the files that a run's folder may have
 NAME = re.compile("[0-9a-f]{64}")
-MOST_KEPT = 16
-MOST_BYTES = 2**25  # of one
+MOST_KEPT = 16  # files
+MOST_BYTES = 2**25  # of a file
 
 
 @dataclass(frozen=True)
 class FinishedAblation:
-    """What an ablation came to, as it is told where nothing is trained."""
+    """The results of an ablation, as they are reported where nothing is trained."""
 
     report: AblationReport
-    jobs: dict[str, str]  # key -> digest of what the memo has of it
+    jobs: dict[str, str]  # key -> digest of its row in the memo
     files: dict[str, str]  # name -> text
 
     def write(self, runs_path: Path, name: str | None, *, command: Sequence[str], with_page: bool) -> Path:
@@ -90,31 +90,31 @@ class FinishedAblation:
 
 
 class FinishedAblations:
-    """The file that has what an ablation came to; made before the cache is opened, which may change later."""
+    """The file of one ablation's results; made before the cache is opened, which may change later."""
 
     def __init__(self, memo_path: Path, cache_path: str | Path, settings: AblationSettings) -> None:
         self._memo_path = memo_path
         self._folder = memo_path.with_name(memo_path.name + ".finished")
         self._name = ""
-        with suppress(OSError):  # a folder that is gone, say: who does it all tells what matters
+        with suppress(OSError):  # such as a folder that is gone: the ablation itself will say so
             self._name = _circumstances(cache_path, settings)
 
     def recall(self, *, with_page: bool) -> FinishedAblation | None:
-        """Return what the ablation came to; None where it is not known for sure."""
+        """Return the results of the ablation; None where they are not known for sure."""
         if not self._name:
             return None
-        with suppress(OSError, EmbedOnceError, ValueError, TypeError, KeyError, RecursionError):  # the jobs will tell
+        with suppress(OSError, EmbedOnceError, ValueError, TypeError, KeyError, RecursionError):  # then jobs are run
             finished = self._read()
             if finished and (PAGE in finished.files or not with_page):
                 with ResultCache(self._memo_path) as memo:
-                    if all(memo.digest(key) == known for key, known in finished.jobs.items()):
+                    if all(memo.digest(key) == digest for key, digest in finished.jobs.items()):
                         return finished
         return None
 
     def remember(
         self, report: AblationReport, *, jobs: Mapping[str, str | None], fill: Callable[[Path], object]
     ) -> None:
-        """Keep what an ablation came to, and the files that `fill` makes, where all of its jobs are remembered."""
+        """Keep the results of an ablation, and the files that `fill` writes, where the memo has all of its jobs."""
         try:
             secret = user_secret()
             if self._name and secret and None not in jobs.values() and not self._folder.is_symlink():
@@ -131,25 +131,25 @@ class FinishedAblations:
             )
 
     def _read(self) -> FinishedAblation | None:
-        """Return what this user wrote; None where that is not all of it.
+        """Return what this user wrote; None where the file is another's or not complete.
 
         Raises:
             OSError, UnreadableError, ValueError, TypeError, KeyError, RecursionError: there is no such file.
         """
         if self._folder.is_symlink() or not self._memo_path.is_file():
             return None
-        whole = read_plain_file(self._folder / self._name, most_bytes=MOST_BYTES).decode("ascii")
-        signature, _, text = whole.partition("\n")
+        content = read_plain_file(self._folder / self._name, most_bytes=MOST_BYTES).decode("ascii")
+        signature, _, text = content.partition("\n")
         secret = user_secret()
         if secret is None or not hmac.compare_digest(signature, self._signature(text, secret)):
             return None
         finished = typed(FinishedAblation, json.loads(text), where=self._name)
         is_whole = 0 < len(finished.jobs) == finished.report.n_jobs
-        return finished if is_whole and NEEDED <= finished.files.keys() <= NEEDED | BESIDE else None
+        return finished if is_whole and NEEDED <= finished.files.keys() <= NEEDED | OPTIONAL else None
 
     def _write(self, text: str, secret: bytes) -> None:
-        whole = f"{self._signature(text, secret)}\n{text}"
-        if len(whole) > MOST_BYTES:
+        content = f"{self._signature(text, secret)}\n{text}"
+        if len(content) > MOST_BYTES:
             return
         self._folder.mkdir(exist_ok=True)
         times = {}
@@ -161,8 +161,8 @@ class FinishedAblations:
             path.unlink(missing_ok=True)
 
         def write(aside: Path) -> None:
-            with aside.open("x", encoding="ascii") as file:  # never through a link that lies there
-                file.write(whole)
+            with aside.open("x", encoding="ascii") as file:  # never through a link of that name
+                file.write(content)
 
         write_aside(self._folder / self._name, write, folder=self._folder)
 
@@ -171,15 +171,15 @@ class FinishedAblations:
 
 
 def _circumstances(cache_path: str | Path, settings: AblationSettings) -> str:
-    """Return a digest of all that an answer follows from beside the memo; empty where that is not known."""
-    is_here = settings.engine == AblationSettings.engine and not is_address(cache_path)
+    """Return a digest of all that the results depend on besides the memo; empty where nothing is kept."""
+    trains_here = settings.engine == AblationSettings.engine and not is_address(cache_path)
     is_on_the_cpu = settings.device == "cpu" or not devices_here()
-    if not (is_here and is_on_the_cpu) or settings.race or any(":" in name for name in settings.fusions):
+    if not (trains_here and is_on_the_cpu) or settings.race or any(":" in name for name in settings.fusions):
         return ""
     packages = [Path(str(package.__file__)).parent for package in (cache, heads)]
     code = [path for package in packages for path in package.rglob("*") if path.suffix in CODE]
-    others = [Path(settings.corrections)] if settings.corrections is not None else []
-    if not (known := identities([Path(cache_path), *others, *code])):
+    corrections_paths = [Path(settings.corrections)] if settings.corrections is not None else []
+    if not (file_identities := identities([Path(cache_path), *corrections_paths, *code])):
         return ""
     facts = {
         "cache": str(cache_path),
@@ -187,7 +187,7 @@ def _circumstances(cache_path: str | Path, settings: AblationSettings) -> str:
         "memory": memory_bytes(settings.memory),
         "here": circumstances_here(),
         "libraries": versions_of(LIBRARIES),
-        "files": known,
+        "files": file_identities,
     }
     text = json.dumps(facts, default=str, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

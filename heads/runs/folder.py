@@ -1,4 +1,4 @@
-"""The run folder: all that a training found, in files that anybody can read.
+"""The run folder: the results of a training, in files that anybody can read.
 
 ``config.json`` says how to do it again, ``metrics.json`` what was measured, ``predictions.csv`` each head's answer for
 each test product, and each head stands in ``<head>.safetensors`` and ``<head>.json``; ``manifest.json`` has the digests
@@ -44,7 +44,7 @@ def write_run(runs_path: Path, name: str | None, usual_name: str, write: Callabl
     check_name(runs_path, name)
     runs_path.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=runs_path))
-    aside.chmod(0o777 & ~_umask())  # mkdtemp's folders are its owner's alone
+    aside.chmod(0o777 & ~_umask())  # mkdtemp gives all permissions to the owner alone
     path = aside
     try:
         write(aside)
@@ -83,7 +83,7 @@ def check_name(runs_path: Path, name: str | None) -> None:
 
 @contextmanager
 def reserved(runs_path: Path, name: str | None) -> Iterator[None]:
-    """Keep a run's name from other trainings in the block, so that nobody trains for nothing.
+    """Reserve a run's name while the block runs, so that no other process trains for nothing.
 
     Raises:
         RunError: there is a run of that name already, another process makes one, or it is no name for a folder.
@@ -116,17 +116,20 @@ def write_answers(
     *,
     labels: Sequence[str],
 ) -> None:
-    """Write one CSV line a product: its id, its label, each head's answer and its probability.
+    """Write a CSV line for each product: its id, its label, each head's answer and its probability.
 
-    Cells are written as they are, also such as a spreadsheet takes for formulas: they are there to be joined on.
+    Cells are written as they are, also those that a spreadsheet takes for formulas: other tables are joined by them.
     Products that have no vector of what the head sees have no answer.
     """
     writer = csv.writer(file)
     writer.writerow(["id", "label", *(column for name in answers for column in (name, f"{name}_probability"))])
     for row, (product_id, label) in enumerate(zip(ids, labels, strict=True)):
         cells = [product_id, label]
-        for one in answers.values():
-            cells += [classes[one.classes[row]], f"{one.confidences[row]:.6f}"] if one.is_known[row] else ["", ""]
+        for predictions in answers.values():
+            if predictions.is_known[row]:
+                cells += [classes[predictions.classes[row]], f"{predictions.confidences[row]:.6f}"]
+            else:
+                cells += ["", ""]
         writer.writerow(cells)
 
 
@@ -146,25 +149,25 @@ def load_heads(
     config = read_config(run_path)
     if unknown := [name for name in names or [] if name not in config.heads]:
         raise RunError(f"--head: expected one of {', '.join(config.heads)}, got {unknown[0]}.")
-    wanted = list(names or config.heads)
-    check_manifest(run_path, without=set(config.heads).difference(wanted))
-    heads = {name: load_head(run_path / name, plugins=plugins) for name in wanted}
+    requested = list(names or config.heads)
+    check_manifest(run_path, without=set(config.heads).difference(requested))
+    heads = {name: load_head(run_path / name, plugins=plugins) for name in requested}
     _check_one_run(run_path, config, heads)
     return heads
 
 
 def _check_one_run(run_path: Path, config: Config, heads: Mapping[str, TrainedHead]) -> None:
     """Check that heads are of one run: they answer with the same classes, and look at the same vectors."""
-    first = next(iter(heads.values()))
-    seen: dict[str, tuple[str, int]] = {}
+    first_head = next(iter(heads.values()))
+    vectors_by_modality: dict[str, tuple[str, int]] = {}
     for name, head in heads.items():
-        differs = (head.label, head.classes) != (first.label, first.classes)
-        differs |= config.label not in (None, shown(head.label))
-        differs |= config.classes not in ([], shown_values(head.classes))
+        is_other = (head.label, head.classes) != (first_head.label, first_head.classes)
+        is_other |= config.label not in (None, shown(head.label))
+        is_other |= config.classes not in ([], shown_values(head.classes))
         for modality, dim in head.description.dims.items():
             vectors = (head.specs[modality].fingerprint, dim)
-            differs |= seen.setdefault(modality, vectors) != vectors
-        if differs:
+            is_other |= vectors_by_modality.setdefault(modality, vectors) != vectors
+        if is_other:
             raise RunError(
                 f"Expected all heads of {run_path} to be of one training, but {name} has other classes, or learned "
                 "from other vectors. Restore the folder, or train again."

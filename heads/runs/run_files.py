@@ -1,4 +1,4 @@
-"""What a run's folder says of the run, checked before it is believed: its digests, and the types of its JSON files.
+"""A run folder's JSON files, checked before they are used: the digests of its files, and the types of their values.
 
 ``manifest.json``, written last, has the SHA-256 of every other file that a training writes. ``report.html`` and exports
 come later and are not in it; nothing reads them. Older runs have none.
@@ -31,7 +31,7 @@ MOST_HEADS = 1000
 
 @dataclass(frozen=True)
 class Config:
-    """A run's ``config.json``, as far as it is read again; the oldest runs have the heads alone."""
+    """The parts of a run's ``config.json`` that are read again; the oldest runs have `heads` alone."""
 
     heads: list[str]
     cache: str | None = None
@@ -52,26 +52,26 @@ class Config:
 
 
 def find_cache(run_path: Path, config: Config) -> Path:
-    """Return where a run's cache is: as it was named, from here or from the folder that holds the runs' folder.
+    """Return the path of a run's cache: as it was named, from here or from the folder that holds the runs' folder.
 
-    Of a cache in a bucket it is the copy on this disk; where it cannot be had there is nothing at the path.
+    Of a cache in a bucket it is the copy on this disk; if that cannot be had, a path at which there is nothing.
 
     Raises:
-        UnreadableError: it cannot be told whether it is there.
+        UnreadableError: the system cannot say whether there is a file.
     """
-    named = StoragePath(config.cache or "")
-    if is_address(named):
+    named_path = StoragePath(config.cache or "")
+    if is_address(named_path):
         try:
-            return local_copy(named)
+            return local_copy(named_path)
         except (CloudError, FileNotFoundError) as error:
             log.warning("The cache of the run cannot be had. %s", error)
-            return named
-    if facts_of(named) is None:
+            return named_path
+    if facts_of(named_path) is None:
         with reading(run_path):
-            beside = run_path.resolve(strict=True).parent.parent / named
-        if facts_of(beside) is not None:
-            return beside
-    return named
+            path_beside_runs = run_path.resolve(strict=True).parent.parent / named_path
+        if facts_of(path_beside_runs) is not None:
+            return path_beside_runs
+    return named_path
 
 
 def read_config(run_path: Path) -> Config:
@@ -98,7 +98,7 @@ def write_manifest(folder: Path) -> None:
 
 
 def check_manifest(run_path: Path, *, without: Iterable[str] = ()) -> None:
-    """Check that the files of a run are as they were written, but for those of the heads `without`.
+    """Check that the files of a run are as they were written, except those of the heads `without`.
 
     Raises:
         RunError: one is gone or was altered, or the manifest itself.
@@ -126,16 +126,16 @@ def check_manifest(run_path: Path, *, without: Iterable[str] = ()) -> None:
             if hashlib.sha256(read_plain_file(run_path / name)).hexdigest() != digest:
                 raise ValueError("its digest is another")
         except (FileNotFoundError, ValueError) as error:
-            why = f"{name} is not there" if isinstance(error, FileNotFoundError) else error
-            raise _altered(run_path / name, why) from error
+            reason = f"{name} is not there" if isinstance(error, FileNotFoundError) else error
+            raise _altered(run_path / name, reason) from error
 
 
 def _encoded(digests: dict[str, Any]) -> bytes:
     return json.dumps(digests, indent=1, ensure_ascii=True).encode()
 
 
-def _altered(path: Path, why: object) -> RunError:
+def _altered(path: Path, reason: object) -> RunError:
     return RunError(
-        f"Expected {path} to be as heads-train wrote it, but: {why}. Restore it, or train again; if you changed it "
+        f"Expected {path} to be as heads-train wrote it, but: {reason}. Restore it, or train again; if you changed it "
         f"yourself, remove {MANIFEST} beside it."
     )

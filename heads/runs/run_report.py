@@ -1,4 +1,4 @@
-"""What a training found."""
+"""The report of a training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["RunReport"]
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a training found."""
+    """What a training found, and where it is written."""
 
     run_path: Path
     label: str
@@ -29,7 +29,7 @@ class RunReport:
     metrics: dict[str, dict]  # head -> its scores on the test rows
     controls: dict[str, dict]  # the same of the controls
     verdicts: list[Verdict]
-    missing: dict[str, dict[str, dict[str, float]]]  # what is there of the modalities -> head -> scores
+    missing: dict[str, dict[str, dict[str, float]]]  # the modalities that are present -> head -> scores
     notes: list[str]
     elapsed_s: float
     report_path: Path | None = None

@@ -1,4 +1,4 @@
-"""What a server says of itself: what it was taught, what it looks at, and which products it knows."""
+"""The facts that a server tells of itself: its classes, heads, modalities, products and limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["about"]
 
 
 def about(service: Service) -> dict[str, Any]:
-    """Return what a page needs to know, in JSON's types."""
+    """Return the facts that a page needs, in JSON's types."""
     run, products, settings = service.run, service.products, service.settings
     specs = {name: spec for head in run.heads.values() for name, spec in head.specs.items()}
     fitted = next((FittedMetadata.from_spec(spec) for spec in specs.values() if is_metadata(spec)), None)

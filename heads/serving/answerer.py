@@ -1,4 +1,4 @@
-"""From questions about products to what the heads say: one batch at a time, and what each answer is made of."""
+"""From questions about products to the heads' answers, a batch at a time, and what each answer is made of."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from heads.serving.cached_products import CachedProducts
 
 __all__ = ["Answerer", "Outcome", "Question"]
 
-BLOCK_ROWS = 32  # answered at once by a head: of few products most of a larger block would be padding
+BLOCK_ROWS = 32  # answered at once by a head: few products in a larger block would be mostly padding
 
 
 @dataclass(frozen=True)
 class Question:
-    """A product, or the row of one in the cache; `is_explained`: the answer without each modality is wanted, too."""
+    """A product, or its row in the cache; with `is_explained` also asks for the answer without each modality."""
 
     product: Product | int
     is_explained: bool = False
@@ -31,23 +31,23 @@ class Question:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The answers to a batch, and the place of one product in it."""
+    """The answers to a batch, and one product's row in it."""
 
     answers: Answers
-    place: int
+    row: int
     statuses: dict[str, str]
     vectors: Vectors
     without: dict[str, tuple[str, float] | None]  # modality -> the answer that counts, with it taken away
 
     def to_dict(self, *, top: int) -> dict[str, Any]:
-        """Return what is said of the product in JSON's types."""
-        return self.answers.prediction(self.place, top=top, statuses=self.statuses).to_dict()
+        """Return the answer to the product in JSON's types."""
+        return self.answers.prediction(self.row, top=top, statuses=self.statuses).to_dict()
 
     def vector(self, modality: str) -> np.ndarray | None:
         """Return the product's vector of a modality, (D,) float32; None where it has none."""
-        if not bool(self.vectors.present[modality][self.place]):
+        if not bool(self.vectors.present[modality][self.row]):
             return None
-        return self.vectors.inputs[modality][self.place].numpy()
+        return self.vectors.inputs[modality][self.row].numpy()
 
 
 class Answerer:
@@ -57,34 +57,32 @@ class Answerer:
         self._run, self._products = run, products
         self._heads = {name: replace(head, block_rows=BLOCK_ROWS) for name, head in run.heads.items()}
         self._n_threads = torch.get_num_threads()
-        self._explained = list(self._heads[run.head].description.dims)
+        self._explained_modalities = list(self._heads[run.head].description.dims)
         self.alone = [name for name, head in run.heads.items() if list(head.description.dims) == [name]]
         self.late = next((name for name, head in run.heads.items() if self._can_be_averaged(_late(head.module))), None)
 
     def answer(self, questions: Sequence[Question]) -> list[Outcome]:
-        """Return what the heads say of each product, in the order of the questions."""
-        torch.set_num_threads(self._n_threads)  # for this thread, which may have begun while another had one core
+        """Return the heads' answers to each product, in the order of the questions."""
+        torch.set_num_threads(self._n_threads)  # of this thread, which may have begun while another had set 1
         outcomes: dict[int, Outcome] = {}
         in_cache = [n for n, question in enumerate(questions) if isinstance(question.product, int)]
-        others = [n for n, question in enumerate(questions) if not isinstance(question.product, int)]
+        not_in_cache = [n for n, question in enumerate(questions) if not isinstance(question.product, int)]
         if in_cache and self._products is not None:
             rows: list[Any] = [questions[n].product for n in in_cache]
             outcomes |= self._outcomes(questions, in_cache, *self._products.vectors(rows))
-        if others:
-            raw: list[Any] = [questions[n].product for n in others]
-            outcomes |= self._outcomes(questions, others, *self._run.products.vectors(raw))
+        if not_in_cache:
+            raw: list[Any] = [questions[n].product for n in not_in_cache]
+            outcomes |= self._outcomes(questions, not_in_cache, *self._run.products.vectors(raw))
         return [outcomes[n] for n in range(len(questions))]
 
     def explanation(self, outcome: Outcome) -> dict[str, Any]:
-        """Return what an explained answer is made of, in JSON's types."""
-        answers, place = outcome.answers, outcome.place
+        """Return the parts of an explained answer, in JSON's types."""
+        answers, row = outcome.answers, outcome.row
         late = None if self.late is None else _late(self._run.heads[self.late].module)
         about: dict[str, Any] = {
             "classes": answers.classes,
             "probabilities": {
-                name: answers.probabilities[name][place].tolist()
-                for name in self.alone
-                if answers.answered[name][place]
+                name: answers.probabilities[name][row].tolist() for name in self.alone if answers.answered[name][row]
             },
             "without": {
                 modality: None if answer is None else {"answer": answer[0], "probability": answer[1]}
@@ -98,7 +96,7 @@ class Answerer:
         return late_facts(None if self.late is None else _late(self._run.heads[self.late].module), self.late)
 
     def _can_be_averaged(self, late: Late | None) -> bool:
-        """Return whether this is a late fusion, and the answers that it averages are told, too."""
+        """Return whether this is a late fusion of heads whose own answers are given, too."""
         return late is not None and set(late.modalities) <= set(self.alone)
 
     def _outcomes(
@@ -108,45 +106,45 @@ class Answerer:
         vectors: Vectors,
         statuses: Sequence[dict[str, str]],
     ) -> dict[int, Outcome]:
-        # On so few rows the cores would wait for each other longer than they compute.
+        # On so few rows, threads would wait for each other longer than they compute.
         torch.set_num_threads(1)
         try:
             answers = answers_of(self._heads, vectors, head=self._run.head)
             without = self._without(vectors, [questions[n].is_explained for n in numbers])
         finally:
             torch.set_num_threads(self._n_threads)
-        return {n: Outcome(answers, place, statuses[place], vectors, without[place]) for place, n in enumerate(numbers)}
+        return {n: Outcome(answers, row, statuses[row], vectors, without[row]) for row, n in enumerate(numbers)}
 
-    def _without(self, vectors: Vectors, asked: Sequence[bool]) -> list[dict[str, tuple[str, float] | None]]:
-        """Return, for each product that it is asked of, the answer that counts with each modality taken away."""
+    def _without(self, vectors: Vectors, is_explained: Sequence[bool]) -> list[dict[str, tuple[str, float] | None]]:
+        """Return the answer that counts without each modality, for each product that is to be explained."""
         pairs = [
-            (place, modality)
-            for place, is_asked in enumerate(asked)
-            for modality in self._explained
-            if is_asked and vectors.present[modality][place]
+            (product, modality)
+            for product, is_wanted in enumerate(is_explained)
+            for modality in self._explained_modalities
+            if is_wanted and vectors.present[modality][product]
         ]
-        without: list[dict[str, tuple[str, float] | None]] = [{} for _ in asked]
+        without: list[dict[str, tuple[str, float] | None]] = [{} for _ in is_explained]
         if pairs:
-            taken = vectors.take(torch.tensor([place for place, _ in pairs]))
-            seen = taken.with_present(
+            repeated = vectors.take(torch.tensor([product for product, _ in pairs]))
+            reduced = repeated.with_present(
                 {
-                    name: taken.present[name] & torch.tensor([name != left_out for _, left_out in pairs])
-                    for name in taken.dims
+                    name: repeated.present[name] & torch.tensor([name != left_out for _, left_out in pairs])
+                    for name in repeated.dims
                 }
             )
             head = self._run.head
-            answers = answers_of({head: self._heads[head]}, seen, head=head)
-            for row, (place, modality) in enumerate(pairs):
-                without[place][modality] = answers.of(head, row)
+            answers = answers_of({head: self._heads[head]}, reduced, head=head)
+            for pair, (product, modality) in enumerate(pairs):
+                without[product][modality] = answers.answer_of(head, pair)
         return without
 
 
 def late_facts(late: Late | None, name: str | None) -> dict[str, Any]:
     """Return how a late fusion averages: all that it takes to compute its answer again.
 
-    With the shares w of the modalities that a product has, renormalised, and each p of one modality's head: p is raised
-    to the power of 1 / its temperature and normalised; the answer is the sum of w * p, raised to the power of
-    1 / ``late_temperature`` and normalised. Where all that a product has weighs 0, what it has counts alike.
+    Be w the weights of the modalities that a product has, renormalised, and p the probabilities of a modality's head.
+    Each p is raised to the power of 1 / its temperature and normalised; the answer is the sum of w * p, raised to the
+    power of 1 / ``late_temperature`` and normalised. Where all modalities of a product weigh 0, they count alike.
     """
     if late is None:
         return {

@@ -19,8 +19,8 @@ from heads.review.saved_answers import SavedAnswers
 from heads.serving import page
 from heads.serving.about import about
 from heads.serving.answerer import Outcome, Question
-from heads.serving.given import Given, read_many, read_one
 from heads.serving.options import count_of, flag_of, word_of
+from heads.serving.product_request import ProductRequest, read_many, read_one
 from heads.serving.refusal import ClientGoneError, Json, Refusal
 from heads.serving.review import add_review
 from heads.serving.schemas import FAILURES, MANY_PRODUCTS, ONE_PRODUCT, Answered, ManyAnswered, Similar, one_of
@@ -46,7 +46,7 @@ def make_app(
     """Return the application of a service.
 
     Args:
-        service: what it asks.
+        service: what the endpoints ask.
         image_root: what the pictures' paths in the cache are relative to; None: the cache's folder.
         review: a page whose answers are saved.
         lifespan: what to do before the first request and after the last.
@@ -55,7 +55,8 @@ def make_app(
         title="embed-once", description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan,
     )  # fmt: skip
     _add_predictions(app, service)
-    _add_products(app, service, image_root)
+    _add_similar(app, service)
+    _add_pictures(app, service, image_root)
     _add_states(app, service)
     if review is not None:
         add_review(app, review)
@@ -77,16 +78,16 @@ def _add_predictions(app: FastAPI, service: Service) -> None:
     async def predict(request: Request) -> Response:
         """Say what a product is: from its picture, its text and its columns, or from its id in the cache."""
         service.check_ready()
-        given, options = await read_one(request, settings, names=("top", "explain"))
+        requested, options = await read_one(request, settings, names=("top", "explain"))
         top = count_of(options, "top", default=N_TOP, most=settings.max_top)
         is_explained = flag_of(options, "explain")
-        product, key = service.asked(given)
+        product, key = service.resolve(requested)
         if not is_explained and (answer := service.recent.get((key, top))) is not None:
             service.measurements.repeat()
             return Json(answer)
         [outcome] = await service.answer(request, [Question(product, is_explained=is_explained)])
-        service.check_picture(outcome, given)
-        value = _said(service, outcome, top=top, is_explained=is_explained)
+        service.check_picture(outcome, requested)
+        value = _answer_object(service, outcome, top=top, is_explained=is_explained)
         answer = Json.encoded(value)
         if not is_explained:
             service.recent.keep((key, top), answer)
@@ -99,33 +100,32 @@ def _add_predictions(app: FastAPI, service: Service) -> None:
         products, options = await read_many(request, settings, names=("top", "explain"))
         top = count_of(options, "top", default=N_TOP, most=settings.max_top)
         is_explained = flag_of(options, "explain")
-        said: dict[int, dict[str, Any]] = {}
-        asked: dict[int, tuple[Given, Question]] = {}
-        for n, given in enumerate(products):
+        objects: dict[int, dict[str, Any]] = {}
+        questions: dict[int, tuple[ProductRequest, Question]] = {}
+        for n, requested in enumerate(products):
             try:
-                if isinstance(given, Refusal):
-                    raise given
-                asked[n] = given, Question(service.asked(given)[0], is_explained=is_explained)
+                if isinstance(requested, Refusal):
+                    raise requested
+                questions[n] = requested, Question(service.resolve(requested)[0], is_explained=is_explained)
             except Refusal as refusal:
-                said[n] = {"error": str(refusal), "status": refusal.status}
-        outcomes = await service.answer(request, [question for _, question in asked.values()])
-        for (n, (given, _)), outcome in zip(asked.items(), outcomes, strict=True):
+                objects[n] = {"error": str(refusal), "status": refusal.status}
+        outcomes = await service.answer(request, [question for _, question in questions.values()])
+        for (n, (requested, _)), outcome in zip(questions.items(), outcomes, strict=True):
             try:
-                service.check_picture(outcome, given)
-                said[n] = _said(service, outcome, top=top, is_explained=is_explained)
+                service.check_picture(outcome, requested)
+                objects[n] = _answer_object(service, outcome, top=top, is_explained=is_explained)
             except Refusal as refusal:
-                said[n] = {"error": str(refusal), "status": refusal.status}
-        return Json({"predictions": [said[n] for n in range(len(products))]})
+                objects[n] = {"error": str(refusal), "status": refusal.status}
+        return Json({"predictions": [objects[n] for n in range(len(products))]})
 
 
-def _said(service: Service, outcome: Outcome, *, top: int, is_explained: bool) -> dict[str, Any]:
+def _answer_object(service: Service, outcome: Outcome, *, top: int, is_explained: bool) -> dict[str, Any]:
     explained = {"explain": service.answerer.explanation(outcome)} if is_explained else {}
     return outcome.to_dict(top=top) | explained
 
 
-def _add_products(app: FastAPI, service: Service, image_root: Path | None) -> None:
-    settings, known = service.settings, service.products
-    thumbnails = None if known is None else known.thumbnails(image_root or known.cache.path.parent)
+def _add_similar(app: FastAPI, service: Service) -> None:
+    settings = service.settings
     options: dict[str, dict[str, Any]] = {
         "n": {"type": "integer", "default": N_SIMILAR, "minimum": 1},
         "by": {"type": "string", "enum": ["fused", "image", "text"], "default": "fused"},
@@ -139,23 +139,25 @@ def _add_products(app: FastAPI, service: Service, image_root: Path | None) -> No
         both products have. Every product is compared. One that is named by its id is left out.
         """
         service.check_ready()
-        products = service.known()
+        products = service.cached_products()
         if not products.tables:
             raise Refusal(404, "Expected heads that look at pictures or texts, got none. Serve others, too.")
-        given, options = await read_one(request, settings, names=("n", "by"))
+        requested, options = await read_one(request, settings, names=("n", "by"))
         n = count_of(options, "n", default=N_SIMILAR, most=settings.max_top)
         by = word_of(options, "by", default="fused", words=("fused", *products.tables))
-        product, _ = service.asked(given)
+        product, _ = service.resolve(requested)
         [outcome] = await service.answer(request, [Question(product)])
-        service.check_picture(outcome, given)
-        wanted = list(products.tables) if by == "fused" else [by]
-        query = {name: vector for name in wanted if (vector := outcome.vector(name)) is not None}
+        service.check_picture(outcome, requested)
+        modalities = list(products.tables) if by == "fused" else [by]
+        query = {name: vector for name in modalities if (vector := outcome.vector(name)) is not None}
         if not query:
             raise Refusal(
-                422, f"Expected a product with {' or '.join(wanted)}, got one without. Send it, or name another `by`."
+                422,
+                f"Expected a product with {' or '.join(modalities)}, got one without. Send it, or name another `by`.",
             )
-        but = product if isinstance(product, int) else None
-        nearest = await in_time(request, asyncio.to_thread(most_similar, products.tables, query, n=n, but=but))
+        own_row = product if isinstance(product, int) else None
+        search = asyncio.to_thread(most_similar, products.tables, query, n=n, excluded_row=own_row)
+        nearest = await in_time(request, search)
         return Json(
             {
                 "by": by,
@@ -173,14 +175,19 @@ def _add_products(app: FastAPI, service: Service, image_root: Path | None) -> No
             }
         )
 
+
+def _add_pictures(app: FastAPI, service: Service, image_root: Path | None) -> None:
+    products = service.products
+    thumbnails = None if products is None else products.thumbnails(image_root or products.cache.path.parent)
+
     @app.get(
         "/products/{row}/picture",
         responses={200: {"content": {"image/jpeg": {}}, "description": "a small JPEG"}, **FAILURES},
     )
     async def picture(row: str, request: Request) -> Response:
         """Show the picture of the product in a row of the cache, scaled down."""
-        products = service.known()
-        # A row is digits alone: the file is the one that the catalogue names, below the image root.
+        products = service.cached_products()
+        # A request names a row and no path: the path is the catalogue's, below the image root.
         is_row = row.isascii() and row.isdigit() and len(row) < 12 and int(row) < len(products)
         content = None
         if is_row and thumbnails is not None and (cell := products.picture_cell(int(row))):
@@ -216,7 +223,7 @@ def _add_states(app: FastAPI, service: Service) -> None:
 
 
 class _Straight(Route):
-    """A route that says which it is, as FastAPI's do."""
+    """A route that notes itself in the scope, for the measurements, as FastAPI's routes do."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["route"] = self
@@ -224,7 +231,7 @@ class _Straight(Route):
 
 
 def _shorten(app: FastAPI) -> None:
-    """Have what is posted go straight to its endpoint; FastAPI, which tells of it, takes as long as an answer."""
+    """Route POST requests straight to their endpoints; FastAPI's own handling takes as long as an answer."""
     posted = [route for route in app.routes if isinstance(route, Route) and "POST" in (route.methods or ())]
     app.router.routes[:0] = [_Straight(route.path, route.endpoint, methods=["POST"]) for route in posted]
 

@@ -1,4 +1,4 @@
-"""Dynamic batching: what waits is answered together as soon as the worker is free, by one thread."""
+"""Dynamic batching: items that wait are answered together as soon as the worker, one thread, is free."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ Result = TypeVar("Result")
 
 
 class FullError(Exception):
-    """So many wait that no more are taken."""
+    """Too many items wait for another to be taken."""
 
 
 @dataclass
-class _Waiting(Generic[Item, Result]):
+class _WaitingItem(Generic[Item, Result]):
     item: Item
     deadline: float  # by time.monotonic()
     future: Future[Result] = field(default_factory=Future)
 
 
 class Batching(Generic[Item, Result]):
-    """Answers items in batches; one that comes alone is answered at once, and waits for no others.
+    """Answers items in batches; an item that comes alone is answered at once and waits for no others.
 
-    An item whose future is cancelled, or whose deadline is over, before its batch begins costs nothing. Where a batch
-    fails, its items are tried one by one, so that one does not spoil the others.
+    An item is dropped if its future is cancelled or its deadline over before its batch begins. Where a batch fails, its
+    items are tried one by one, so that one does not spoil the others.
 
     Args:
         work: answers a batch, one result an item; it is called by one thread of its own.
         max_batch: items answered together.
         max_waiting: items that wait; more are refused.
-        dropped: is told why an item is dropped: ``late`` or ``gone``.
-        answered: is told how many items a batch had, and the seconds that it took.
+        dropped: called with the reason why an item is dropped: ``late`` or ``gone``.
+        answered: called with a batch's number of items and the seconds that it took.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Batching(Generic[Item, Result]):
         self._work = work
         self._max_batch, self._max_waiting = max_batch, max_waiting
         self._dropped, self._answered = dropped, answered
-        self._queue: queue.Queue[_Waiting[Item, Result] | None] = queue.Queue()
+        self._queue: queue.Queue[_WaitingItem[Item, Result] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -64,9 +64,9 @@ class Batching(Generic[Item, Result]):
         return self._queue.qsize()
 
     def submit(self, items: Sequence[Item], *, deadline: float) -> list[asyncio.Future[Result]]:
-        """Return a future for each item: all are taken, or none; it is called in one event loop alone.
+        """Return a future for each item; all items are taken, or none. Call it in one event loop only.
 
-        A future raises `TimeoutError` where its deadline, by `time.monotonic`, is over before its batch begins.
+        A future raises `TimeoutError` if its deadline, by `time.monotonic`, is over before its batch begins.
 
         Raises:
             FullError: too many wait.
@@ -75,33 +75,33 @@ class Batching(Generic[Item, Result]):
             raise FullError
         futures = []
         for item in items:
-            waiting: _Waiting[Item, Result] = _Waiting(item, deadline)
+            waiting: _WaitingItem[Item, Result] = _WaitingItem(item, deadline)
             futures.append(asyncio.wrap_future(waiting.future))
             self._queue.put(waiting)
         return futures
 
     def close(self) -> None:
-        """Answer what waits, and end."""
+        """Answer the items that wait, and end the thread."""
         self._queue.put(None)
         self._thread.join()
 
     def _run(self) -> None:
         is_open = True
         while is_open:
-            together = [self._queue.get()]
-            while len(together) < self._max_batch and together[-1] is not None:
+            batch = [self._queue.get()]
+            while len(batch) < self._max_batch and batch[-1] is not None:
                 try:
-                    together.append(self._queue.get_nowait())
+                    batch.append(self._queue.get_nowait())
                 except queue.Empty:
                     break
-            is_open = together[-1] is not None
-            wanted = [waiting for waiting in together if waiting is not None and self._is_wanted(waiting)]
-            if wanted:
+            is_open = batch[-1] is not None
+            open_items = [waiting for waiting in batch if waiting is not None and self._is_wanted(waiting)]
+            if open_items:
                 start = time.perf_counter()
-                self._answer(wanted)
-                self._answered(len(wanted), time.perf_counter() - start)
+                self._answer(open_items)
+                self._answered(len(open_items), time.perf_counter() - start)
 
-    def _is_wanted(self, waiting: _Waiting[Item, Result]) -> bool:
+    def _is_wanted(self, waiting: _WaitingItem[Item, Result]) -> bool:
         if not waiting.future.set_running_or_notify_cancel():
             self._dropped("gone")
             return False
@@ -111,10 +111,10 @@ class Batching(Generic[Item, Result]):
             return False
         return True
 
-    def _answer(self, batch: list[_Waiting[Item, Result]]) -> None:
+    def _answer(self, batch: list[_WaitingItem[Item, Result]]) -> None:
         try:
             results = self._work([waiting.item for waiting in batch])
-        except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
+        except Exception as error:  # noqa: BLE001 - it is raised to those who wait for the answer
             if len(batch) == 1:
                 batch[0].future.set_exception(error)
                 return

@@ -1,4 +1,4 @@
-"""The products of the cache that a server knows: their vectors, found by id, and what is shown of them."""
+"""The products of a server's cache: their vectors, found by id, and their titles, pictures and labels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger("embed_once")
 MOST_IN_MEMORY_BYTES = 2 * 2**30  # of all vectors; more stay on the disk
 BLOCK_ROWS = 16_384  # contents compared at once
 MOST_CHARACTERS = 160  # of a title
-N_LOOKED_FOR = 8  # pictures, before it is said that there are none
+N_LOOKED_FOR = 8  # pictures; if none of them is found, a note says that there are none
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class VectorTable:
     """The vectors of one modality's U contents, and which of them each of N products has.
 
     Shape:
-        rows: (N,) int64
+        rows: (N,) int64, each product's content
         present: (N,) bool, which products have a vector
-        held: (U, D) float32, the vectors of each encoder; none where they stay on the disk
+        held: (U, D) float32 for each encoder, the vectors in memory; empty where they stay on the disk
     """
 
     cache: Cache
@@ -53,10 +53,10 @@ class VectorTable:
 
     @cached_property
     def norms(self) -> list[np.ndarray]:
-        """The length of each vector, (U,) float32 of each encoder."""
+        """The length of each vector, (U,) float32 for each encoder."""
         return [
-            np.concatenate([np.linalg.norm(block, axis=1) for block in self._blocks(place)] or [np.zeros(0)])
-            for place in range(len(self.encoders))
+            np.concatenate([np.linalg.norm(block, axis=1) for block in self._blocks(encoder)] or [np.zeros(0)])
+            for encoder in range(len(self.encoders))
         ]
 
     @property
@@ -67,10 +67,10 @@ class VectorTable:
     def take(self, products: Sequence[int]) -> np.ndarray:
         """Return the vectors of some products, (n, D) float32; zeros where there is none."""
         matrix = np.zeros((len(products), sum(self.dims)), dtype=np.float32)
-        for place, product in enumerate(products):
+        for index, product in enumerate(products):
             if self.present[product]:
                 row = int(self.rows[product])
-                matrix[place] = np.concatenate([self._block(n, row, row + 1)[0] for n in range(len(self.encoders))])
+                matrix[index] = np.concatenate([self._block(n, row, row + 1)[0] for n in range(len(self.encoders))])
         return matrix
 
     def tokens(self, products: Sequence[int]) -> ProductTokens:
@@ -80,39 +80,39 @@ class VectorTable:
         for product in products:
             start, stop = self._token_offsets[self.rows[product] :][:2] if self.present[product] else (0, 0)
             states.append(self.cache.token_values(self.modality, self.encoders[0], int(start), int(stop)))
-        kept = Tokens.of([one.reshape(-1, dim) for one in states])
+        stacked = Tokens.of([values.reshape(-1, dim) for values in states])
         return ProductTokens(
-            torch.from_numpy(kept.values), torch.from_numpy(kept.offsets[:-1]), torch.from_numpy(kept.counts)
+            torch.from_numpy(stacked.values), torch.from_numpy(stacked.offsets[:-1]), torch.from_numpy(stacked.counts)
         )
 
     def cosines(self, vector: np.ndarray) -> np.ndarray:
-        """Return each product's cosine with a vector (D,), (N,) float32; only where it is present does it say anything.
+        """Return each product's cosine with a vector (D,), (N,) float32; meaningless for products without a vector.
 
-        Exact: every content is compared, in blocks. Of several encoders it is the mean of their cosines.
+        It is exact: every content is compared, in blocks. With several encoders it is the mean of their cosines.
         """
         tiny = float(np.finfo(np.float32).tiny)
-        of_each = []
-        for place, part in enumerate(np.split(vector, np.cumsum(self.dims)[:-1])):
+        encoder_cosines = []
+        for encoder, part in enumerate(np.split(vector, np.cumsum(self.dims)[:-1])):
             unit = part / max(float(np.linalg.norm(part)), tiny)
-            with np.errstate(invalid="ignore"):  # OpenBLAS has told this of finite numbers (numpy issue 24067)
-                products = [block @ unit for block in self._blocks(place)] or [np.zeros(0, dtype=np.float32)]
-            of_each.append(np.concatenate(products) / np.maximum(self.norms[place], tiny))
-        cosines = np.mean(of_each, axis=0)
+            with np.errstate(invalid="ignore"):  # OpenBLAS may warn of it with finite numbers (numpy issue 24067)
+                products = [block @ unit for block in self._blocks(encoder)] or [np.zeros(0, dtype=np.float32)]
+            encoder_cosines.append(np.concatenate(products) / np.maximum(self.norms[encoder], tiny))
+        cosines = np.mean(encoder_cosines, axis=0)
         return np.append(cosines, 0.0)[np.where(self.present, self.rows, -1)]
 
     @cached_property
     def _token_offsets(self) -> np.ndarray:
         return np.concatenate([[0], np.cumsum(self.cache.token_counts(self.modality, self.encoders[0]))])
 
-    def _blocks(self, place: int) -> Iterator[np.ndarray]:
+    def _blocks(self, encoder: int) -> Iterator[np.ndarray]:
         n_contents = self.cache.n_contents(self.modality)
         for start in range(0, n_contents, BLOCK_ROWS):
-            yield self._block(place, start, min(start + BLOCK_ROWS, n_contents))
+            yield self._block(encoder, start, min(start + BLOCK_ROWS, n_contents))
 
-    def _block(self, place: int, start: int, stop: int) -> np.ndarray:
+    def _block(self, encoder: int, start: int, stop: int) -> np.ndarray:
         if self.held:
-            return self.held[place][start:stop]
-        return self.cache.vector_block(self.modality, self.encoders[place], start, stop)
+            return self.held[encoder][start:stop]
+        return self.cache.vector_block(self.modality, self.encoders[encoder], start, stop)
 
 
 class CachedProducts:
@@ -123,13 +123,13 @@ class CachedProducts:
         cache: stays open.
 
     Raises:
-        HeadError, MissingEntryError: the cache has not what the heads look at, or made otherwise.
+        HeadError, MissingEntryError: the cache lacks what the heads look at, or has it made otherwise.
     """
 
     def __init__(self, heads: Sequence[TrainedHead], cache: Cache) -> None:
         self.cache = cache
         self.ids = cache.ids()
-        self._places = {name: row for row, name in reversed(list(enumerate(self.ids)))}  # the first of equal ids
+        self._row_by_id = {name: row for row, name in reversed(list(enumerate(self.ids)))}  # the first of equal ids
         self._specs = {name: spec for head in heads for name, spec in head.specs.items()}
         self._names = {name: encoder for head in heads for name, encoder in head.encoders.items()}
         self._token_dims = {name: dim for head in heads for name, dim in head.description.token_dims.items()}
@@ -149,18 +149,21 @@ class CachedProducts:
             for head in heads:
                 if modality in head.contents:
                     check_contents(cache, head.contents[modality], head=head.name, is_renamed=True)
-        sizes = [4 * cache.n_contents(name) * dimension(cache, name, several) for name, several in encoders.items()]
+        sizes = [
+            4 * cache.n_contents(name) * dimension(cache, name, encoder_names)
+            for name, encoder_names in encoders.items()
+        ]
         is_held = sum(sizes) <= MOST_IN_MEMORY_BYTES
-        for modality, several in encoders.items():
+        for modality, encoder_names in encoders.items():
             self.tables[modality] = VectorTable(
-                cache, modality, several, cache.rows(modality), present(cache, modality, several),
-                tuple(cache.vectors(modality, one) for one in several) if is_held else (),
+                cache, modality, encoder_names, cache.rows(modality), present(cache, modality, encoder_names),
+                tuple(cache.vectors(modality, encoder_name) for encoder_name in encoder_names) if is_held else (),
             )  # fmt: skip
         self._statuses = {name: cache.statuses(name) for name in self.tables}
         columns = cache.columns()
         text, image = cache.content_spec("text"), cache.content_spec("image")
-        named = text.columns if text is not None else [usual_column("text", columns) or ""]
-        self._titles = [cache.column(name) for name in named if name in columns]
+        text_columns = text.columns if text is not None else [usual_column("text", columns) or ""]
+        self._titles = [cache.column(name) for name in text_columns if name in columns]
         name = image.columns[0] if image is not None and image.columns else usual_column("image", columns)
         self._picture_column, self._pictures = (name, cache.column(name)) if name in columns else ("", [])
         label = heads[0].label
@@ -171,11 +174,11 @@ class CachedProducts:
 
     def row(self, product_id: str) -> int | None:
         """Return the row of a product, the first that has this id; None where none has it."""
-        return self._places.get(product_id)
+        return self._row_by_id.get(product_id)
 
     def vectors(self, rows: Sequence[int]) -> tuple[Vectors, list[dict[str, str]]]:
         """Return the vectors of n products, and each one's status by modality."""
-        statuses = [{name: every[row] for name, every in self._statuses.items()} for row in rows]
+        statuses = [{name: column[row] for name, column in self._statuses.items()} for row in rows]
         parts = [
             Vectors(
                 encoders={name: self._names[name]},
@@ -187,27 +190,29 @@ class CachedProducts:
             for name, table in self.tables.items()
         ]
         if self._metadata is not None:
-            cells = {name: [every[row] for row in rows] for name, every in self._cells.items()}
+            cells = {name: [column[row] for row in rows] for name, column in self._cells.items()}
             parts.append(metadata_vectors(cells, self._metadata))
-            for status, is_there in zip(statuses, parts[-1].present[METADATA].tolist(), strict=True):
-                status[METADATA] = "ok" if is_there else "absent"
+            for status, is_present in zip(statuses, parts[-1].present[METADATA].tolist(), strict=True):
+                status[METADATA] = "ok" if is_present else "absent"
         return Vectors.merge(parts), statuses
 
     def title(self, row: int) -> str:
-        """Return what a product is called: its text, shortened."""
-        title = ". ".join(cell for every in self._titles if (cell := every[row].strip()))
+        """Return a product's title: its text, shortened."""
+        title = ". ".join(cell for column in self._titles if (cell := column[row].strip()))
         return title if len(title) <= MOST_CHARACTERS else title[: MOST_CHARACTERS - 1] + "…"
 
     def label(self, row: int) -> str | None:
-        """Return a product's class in the cache; None where the cache does not say."""
+        """Return a product's label in the cache; None where it has none."""
         return (self._labels[row] or None) if self._labels else None
 
     def thumbnails(self, root: Path) -> Thumbnails:
-        """Return the pictures, with paths relative to `root` or a folder below it; say so where none is found."""
+        """Return the pictures, with paths relative to `root` or a folder below it; log a note where none is found."""
         thumbnails = Thumbnails(find_picture_folder(self.cache, self._pictures, root))
-        first = list(islice((cell for cell in self._pictures if cell.strip()), N_LOOKED_FOR))
-        if first and not any(thumbnails.content(cell) for cell in first):
-            log.info("Known products are shown without pictures. %s", no_pictures_note(self._picture_column, first))
+        first_cells = list(islice((cell for cell in self._pictures if cell.strip()), N_LOOKED_FOR))
+        if first_cells and not any(thumbnails.content(cell) for cell in first_cells):
+            log.info(
+                "Known products are shown without pictures. %s", no_pictures_note(self._picture_column, first_cells)
+            )
         return thumbnails
 
     def picture_cell(self, row: int) -> str:

@@ -1,4 +1,4 @@
-"""uvicorn's connections, with patience that ends: a request's head must come in time."""
+"""uvicorn's connections, closed if a request's head does not come in time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ TOLD_EVERY_S = 60.0
 
 
 class PatientProtocol(H11Protocol):
-    """Close connections on which no request begins in time, and none at once when the server stops.
+    """A connection that is closed if no request begins in time, and shortly after the server begins to stop.
 
-    uvicorn bounds only the time between two requests: a client that sends nothing, or a byte now and then, would stay.
+    uvicorn only limits the time between two requests: a client that sends nothing, or a byte now and then, would stay.
     """
 
     header_s = 10.0
@@ -67,24 +67,24 @@ class PatientProtocol(H11Protocol):
 
 
 def connections_of(header_s: float) -> type[PatientProtocol]:
-    """Return the class of connections that wait so long for a request's head."""
+    """Return a class of connections that wait `header_s` seconds for a request's head."""
     return type("Connections", (PatientProtocol,), {"header_s": header_s})
 
 
 def tell_of_shortages() -> None:
-    """Let the running loop say in one line, now and then, that connections wait because the machine lacks something.
+    """Have the running loop log a line now and then while connections wait because the machine lacks something.
 
-    By itself asyncio writes a traceback for each of thousands of tries a second.
+    asyncio by default logs a traceback for each of thousands of tries a second.
     """
-    told_s = float("-inf")
+    warned_s = float("-inf")
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        nonlocal told_s
+        nonlocal warned_s
         error = context.get("exception")
         if not isinstance(error, OSError) or error.errno not in SHORTAGES:
             loop.default_exception_handler(context)
-        elif loop.time() - told_s >= TOLD_EVERY_S:
-            told_s = loop.time()
+        elif loop.time() - warned_s >= TOLD_EVERY_S:
+            warned_s = loop.time()
             log.warning("New connections wait: %s. Permit the server more (ulimit -n), or free some.", error.strerror)
 
     asyncio.get_running_loop().set_exception_handler(handle)

@@ -21,10 +21,10 @@ from heads.serving.serve_settings import ServeSettings, is_loopback
 
 __all__ = ["REVIEW", "Gate", "deadline_of"]
 
-FREE = {*page.FILES, "/healthz", "/readyz"}  # without a token: none says anything of products
+FREE = {*page.FILES, "/healthz", "/readyz"}  # without a token: they tell nothing of products
 REVIEW = "/review"  # and what is below it: the page on which products are labelled
 UNBOUNDED = {"/healthz", "/readyz", "/metrics"}  # answered however many requests there are
-DRAIN_S = 1.0  # what a client still sends is read so long, so that it reads why it is refused
+DRAIN_S = 1.0  # for which a refused body is still read, so that its client comes to read the refusal
 DEADLINE = "embed_once.deadline"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -100,19 +100,19 @@ class Gate:
         """Refuse a request without the token, to another name than this machine's, or one too many."""
         host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
         if self._is_private and not _is_ours(host):
-            # A page from elsewhere may have a name of its own lead here, and would read what it is answered.
+            # A page of another site may have its host name resolve to this machine, and could then read our answers.
             raise Refusal(
                 421,
                 f"Expected this machine's own name, got {host[:80]!r}. Ask 127.0.0.1, or start with --token or --host.",
             )
         if self._token is not None and scope["path"] not in FREE:
-            given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-            # A browser asks for a page without a header of ours; it has its reader type a password, and sends that.
+            authorization = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+            # A browser cannot send a bearer token for a page: it asks its user for a password, and sends that.
             is_review = scope["path"] == REVIEW or scope["path"].startswith(f"{REVIEW}/")
-            if not hmac.compare_digest(_as_bearer(given) if is_review else given, self._token):
+            if not hmac.compare_digest(_as_bearer(authorization) if is_review else authorization, self._token):
                 raise Refusal(
                     401,
-                    f"Expected the server's token, got {'another' if given else 'none'}. Send the header "
+                    f"Expected the server's token, got {'another' if authorization else 'none'}. Send the header "
                     f"Authorization: Bearer TOKEN{', or give it as the password' if is_review else ''}.",
                     headers={"WWW-Authenticate": 'Basic realm="embed-once"' if is_review else "Bearer"},
                 )
@@ -134,7 +134,7 @@ class _Body:
         self.n_bytes = 0
 
     async def check_announced(self) -> None:
-        """Refuse a body that says itself that it is too large."""
+        """Refuse a body whose announced length is too large."""
         announced = self._headers.get(b"content-length", b"0")
         if announced.isdigit() and (len(announced) > 18 or int(announced) > self._settings.max_body_bytes):
             raise await self._too_large()
@@ -162,7 +162,7 @@ class _Body:
         return message
 
     async def _too_large(self) -> Refusal:
-        if b"expect" not in self._headers:  # who waits for our word sends nothing
+        if b"expect" not in self._headers:  # a client that expects "100 Continue" sends nothing yet
             try:
                 async with asyncio.timeout(DRAIN_S):
                     while (message := await self._receive())["type"] == "http.request" and message.get("more_body"):
@@ -182,11 +182,11 @@ def _is_ours(host: str) -> bool:
     return is_loopback(re.sub(r":\d*$", "", host).strip("[]"))
 
 
-def _as_bearer(given: bytes) -> bytes:
-    """Return the header of a token that stands in a password, whoever it is the password of."""
-    scheme, _, credentials = given.partition(b" ")
+def _as_bearer(authorization: bytes) -> bytes:
+    """Return the bearer header for a token that was given as a password, under any user name; others as they are."""
+    scheme, _, credentials = authorization.partition(b" ")
     if scheme.lower() != b"basic":
-        return given
+        return authorization
     try:
         return b"Bearer " + base64.b64decode(credentials, validate=True).partition(b":")[2]
     except binascii.Error:
@@ -194,5 +194,5 @@ def _as_bearer(given: bytes) -> bytes:
 
 
 def _endpoint(scope: Scope) -> str:
-    """Return the template of the path that a request went to, so that labels are few."""
+    """Return the template of a request's path, of which there are few, as the label of its figures."""
     return str(getattr(scope.get("route"), "path", "other"))

@@ -1,4 +1,4 @@
-"""What a server counts and times, for Prometheus."""
+"""The figures of a server for Prometheus: counts and times."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Measurements:
-    """The figures of one server; labels are of few values each, whatever is asked."""
+    """The figures of one server; each label has few values, whatever requests ask."""
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -58,23 +58,23 @@ class Measurements:
         """Note that a request was answered, or that its client hung up (status 499)."""
         self.n_answered += status != UNANSWERED
         self._in_flight.dec()
-        count, times = self._of(endpoint, status)
+        count, times = self._figures_of(endpoint, status)
         count.inc()
         times.observe(seconds)
 
-    def _of(self, endpoint: str, status: int) -> tuple[Counter, Histogram]:
-        """Return the figures of an endpoint and a status; finding them by their labels takes a tenth of an answer."""
+    def _figures_of(self, endpoint: str, status: int) -> tuple[Counter, Histogram]:
+        """Return the figures of an endpoint and a status, kept here: a lookup by labels takes a tenth of an answer."""
         if (endpoint, status) not in self._by_endpoint:
             figures = self._requests.labels(endpoint, str(status)), self._seconds.labels(endpoint)
             self._by_endpoint[endpoint, status] = figures
         return self._by_endpoint[endpoint, status]
 
     def repeat(self) -> None:
-        """Note that an answer was at hand."""
+        """Note that a request was answered by a kept answer."""
         self._repeated.inc()
 
     def watch(self, lane: str, n_waiting: Callable[[], float]) -> None:
-        """Ask a lane how many products wait whenever figures are wanted."""
+        """Have the figures call `n_waiting`, which returns how many products wait in a lane."""
         self._waiting.labels(lane).set_function(n_waiting)
 
     def drop(self, lane: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""How a request wants to be answered: its options, taken for what they are."""
+"""The options of a request, which say how to answer it, checked."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["count_of", "flag_of", "word_of"]
 
 
 def count_of(options: Mapping[str, Any], name: str, *, default: int, most: int) -> int:
-    """Return a whole number from 1 to `most`.
+    """Return an option that is a whole number from 1 to `most`.
 
     Raises:
-        Refusal: it is none.
+        Refusal: it is not.
     """
     value = options.get(name, default)
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
@@ -25,7 +25,7 @@ def count_of(options: Mapping[str, Any], name: str, *, default: int, most: int) 
 
 
 def flag_of(options: Mapping[str, Any], name: str) -> bool:
-    """Return whether something is asked for.
+    """Return an option that is true or false.
 
     Raises:
         Refusal: it is neither true nor false.
@@ -39,10 +39,10 @@ def flag_of(options: Mapping[str, Any], name: str) -> bool:
 
 
 def word_of(options: Mapping[str, Any], name: str, *, default: str, words: Sequence[str]) -> str:
-    """Return one of some words.
+    """Return an option that is one of some words.
 
     Raises:
-        Refusal: it is none of them.
+        Refusal: it is not.
     """
     value = options.get(name, default)
     if value not in words:

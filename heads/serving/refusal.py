@@ -22,7 +22,7 @@ class Refusal(Exception):  # noqa: N818 - it is no error of ours
         self.headers = dict(headers or {}) | ({} if retry_after_s is None else {"Retry-After": str(retry_after_s)})
 
     def response(self) -> Response:
-        """Return the answer that says so."""
+        """Return the HTTP response that tells the client."""
         return Json({"error": str(self)}, status=self.status, headers=self.headers)
 
 
@@ -31,7 +31,7 @@ class ClientGoneError(Exception):
 
 
 class Json(Response):
-    """A JSON answer; what is not Unicode in ids and cells is escaped, as JSON can."""
+    """A JSON response; bytes of ids and cells that are no Unicode are escaped in it."""
 
     media_type = "application/json"
 

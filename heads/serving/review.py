@@ -17,7 +17,7 @@ from cache.errors import EmbedOnceError
 from heads.errors import SettingError
 from heads.review.saved_answers import SavedAnswers
 from heads.serving.gate import REVIEW
-from heads.serving.given import json_of
+from heads.serving.product_request import json_of
 from heads.serving.refusal import Json, Refusal
 from heads.serving.schemas import REVIEW_FAILURES
 
@@ -46,7 +46,7 @@ def add_review(app: FastAPI, saved: SavedAnswers) -> None:
     @app.get(ANSWERS, responses={409: REVIEW_FAILURES[409]})
     async def answers() -> Response:
         """Return the labels that the products of the review page have so far, and the name of their file."""
-        labels = await asyncio.to_thread(_in_words, saved.labels, saved.path)
+        labels = await asyncio.to_thread(_or_refusal, saved.labels, saved.path)
         return Json({"answers": labels, "file": saved.path.name}, headers={"Cache-Control": "no-store"})
 
     @app.post(ANSWERS, responses=REVIEW_FAILURES)
@@ -55,15 +55,15 @@ def add_review(app: FastAPI, saved: SavedAnswers) -> None:
         _check_origin(request)
         body = json_of(await request.body())
         try:
-            given = saved.check(body.get("answers") if isinstance(body, dict) else None)
+            checked = saved.check(body.get("answers") if isinstance(body, dict) else None)
         except SettingError as error:
             raise Refusal(422, str(error)) from error
-        n_labels = await asyncio.to_thread(_in_words, lambda: saved.save(given), saved.path)
+        n_labels = await asyncio.to_thread(_or_refusal, lambda: saved.save(checked), saved.path)
         return Json({"n_labels": n_labels, "file": saved.path.name})
 
 
-def _in_words(do: Callable[[], Result], path: Path) -> Result:
-    """Return what something comes to.
+def _or_refusal(do: Callable[[], Result], path: Path) -> Result:
+    """Return the result of reading or writing the file of answers.
 
     Raises:
         Refusal: 409, the file cannot be read; 507 or 500, it cannot be written.
@@ -80,7 +80,7 @@ def _in_words(do: Callable[[], Result], path: Path) -> Result:
 
 
 def _check_origin(request: Request) -> None:
-    """Refuse what the page of another site has a browser send, which a browser says of it.
+    """Refuse a request that a page of another site has the browser send, by the headers with which browsers say so.
 
     Raises:
         Refusal: 403 or 415.

@@ -81,8 +81,8 @@ class Similar(BaseModel):
 
 
 FAILURES: dict[int | str, dict[str, Any]] = {
-    status: {"description": what, "model": Failure}
-    for status, what in {
+    status: {"description": description, "model": Failure}
+    for status, description in {
         400: "malformed JSON or form",
         401: "no token, or another",
         404: "unknown id, or no cache",

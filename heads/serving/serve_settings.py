@@ -45,7 +45,7 @@ class ServeSettings:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a name or address is one that only this machine reaches; none is of HTTP of old.
+    """Return whether a name or address is one that only this machine reaches; "", as HTTP/1.0 may send, counts as one.
 
     >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("example.org")
     (True, True, True, False)

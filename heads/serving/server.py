@@ -1,4 +1,4 @@
-"""`Server`: a socket, uvicorn, and encoders that are loaded while it listens."""
+"""`Server`: a socket and uvicorn, which listen while the encoders are still being loaded."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = ["Server", "listen"]
 log = logging.getLogger("embed_once")
 
 BACKLOG = 2048  # connections that the system holds until they are taken
-SPARE_S = 5.0  # after the last deadline, before what is left is cancelled
+SPARE_S = 5.0  # after the last deadline, before unfinished requests are cancelled
 
 
 class Server:
-    """Listens from the start; products are answered as soon as the encoders are loaded and tried.
+    """Listens from the start; products are answered as soon as the encoders are loaded and checked.
 
     Raises:
         OSError: the address cannot be listened at.
@@ -95,7 +95,7 @@ class Server:
         try:
             self._service.load()
             log.info("Ready: the encoders were loaded and tried in %.1f s.", time.perf_counter() - start)
-        except Exception as error:  # noqa: BLE001 - it is raised where the server has ended
+        except Exception as error:  # noqa: BLE001 - it is raised once the server has ended
             self._failure = error
             self._uvicorn.should_exit = True
 
@@ -107,7 +107,7 @@ def listen(settings: ServeSettings) -> socket.socket:
         OSError: the address cannot be listened at.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # Of a socket that is not said to be TCP's asyncio does not turn Nagle's algorithm off: each answer takes 40 ms.
+    # The protocol is named, as asyncio turns Nagle's algorithm off for TCP only; with it each answer takes 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -125,10 +125,10 @@ def listen(settings: ServeSettings) -> socket.socket:
 
 @contextmanager
 def _signals_end_quietly() -> Iterator[None]:
-    """Let uvicorn, which raises the signal that ended it again, raise it in vain: to be told to stop is no failure."""
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    """Ignore the signal that uvicorn raises again once it has ended by it: to be stopped by a signal is no failure."""
+    handlers = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

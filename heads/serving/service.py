@@ -1,4 +1,4 @@
-"""`Service`: a run that is ready to answer, its two lanes of batches, and what it answered shortly before."""
+"""`Service`: a run that answers, its two lanes of batches, and its recent answers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from heads.serving.answerer import Answerer, Outcome, Question
 from heads.serving.batching import Batching, FullError
 from heads.serving.cached_products import CachedProducts
 from heads.serving.gate import deadline_of
-from heads.serving.given import Given
 from heads.serving.measurements import Measurements
+from heads.serving.product_request import ProductRequest
 from heads.serving.refusal import ClientGoneError, Refusal
 from heads.serving.serve_settings import ServeSettings
 
@@ -29,7 +29,7 @@ __all__ = ["RecentAnswers", "Service", "in_time"]
 
 Result = TypeVar("Result")
 
-MOST_RECENT = 10_000  # answers that were given last, about 1 kB each
+MOST_RECENT = 10_000  # answers that are kept, about 1 kB each
 BAD_PICTURES = {
     "too_large": (413, "has too many pixels or JPEG scans, or is more than 50 times as long as wide. Scale it down."),
     "empty": (422, "has no bytes. Send one."),
@@ -41,29 +41,29 @@ BAD_PICTURES = {
 
 
 class RecentAnswers:
-    """The answers that were given last, by what was asked; it is used in one event loop alone."""
+    """The most recent answers, by their questions; used in one event loop only."""
 
-    def __init__(self, most: int = MOST_RECENT) -> None:
-        self._most = most
-        self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
+    def __init__(self, most_answers: int = MOST_RECENT) -> None:
+        self._most_answers = most_answers
+        self._answers: OrderedDict[Hashable, bytes] = OrderedDict()
 
     def get(self, key: Hashable) -> bytes | None:
-        """Return an answer that was kept."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
+        """Return the answer of this key, None if it is not kept."""
+        if key in self._answers:
+            self._answers.move_to_end(key)
+        return self._answers.get(key)
 
     def keep(self, key: Hashable, answer: bytes) -> None:
-        """Keep an answer, and forget the oldest of too many."""
-        self._kept[key] = answer
-        if len(self._kept) > self._most:
-            self._kept.popitem(last=False)
+        """Keep an answer, and forget the one least recently used if there are too many."""
+        self._answers[key] = answer
+        if len(self._answers) > self._most_answers:
+            self._answers.popitem(last=False)
 
 
 class Service:
-    """What endpoints ask: products go into the lane of what is known, or the one that encodes, and come out answered.
+    """Answers the endpoints' questions in two lanes: of products whose vectors are known, and of those to be encoded.
 
-    What is known waits for no encoder.
+    So known products wait for no encoder.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Service:
             measurements.watch(name, lane.n_waiting)
 
     def load(self) -> None:
-        """Build the encoders, try them on what the run keeps, and load what is loaded late.
+        """Build the encoders, check them on the run's samples, and load their networks.
 
         Raises:
             HeadError, WeightsError, DeviceError, SettingError: as of `Run.products`.
@@ -96,11 +96,11 @@ class Service:
         _ = self.run.products
         for encoder in self.run.encoders.values():
             encoder.check()
-            _ = getattr(encoder, "model", None)  # of a run that keeps no samples nothing has loaded it yet
+            _ = getattr(encoder, "model", None)  # without samples, the check has not loaded it
         self.is_ready = True
 
     def close(self) -> None:
-        """Answer what waits, and end."""
+        """Answer the products that wait, and end the lanes."""
         for lane in self._lanes.values():
             lane.close()
 
@@ -113,7 +113,7 @@ class Service:
         if not self.is_ready:
             raise Refusal(503, "Expected the encoders to be loaded, but they are not yet. Try again.", retry_after_s=1)
 
-    def known(self) -> CachedProducts:
+    def cached_products(self) -> CachedProducts:
         """Return the products of the cache.
 
         Raises:
@@ -123,23 +123,23 @@ class Service:
             raise Refusal(404, "Expected a cache with products, but this server has none. Start it with --cache.")
         return self.products
 
-    def asked(self, given: Given) -> tuple[Product | int, Hashable]:
-        """Return the product, or the row of one in the cache, and a key that only the same has.
+    def resolve(self, requested: ProductRequest) -> tuple[Product | int, Hashable]:
+        """Return the product of a request, or its row in the cache, and a key that only equal requests have.
 
         Raises:
             Refusal: 404, the id is unknown; 422, a column is.
         """
-        if given.product_id is not None:
-            row = self.known().row(given.product_id)
+        if requested.product_id is not None:
+            row = self.cached_products().row(requested.product_id)
             if row is None:
-                raise Refusal(404, f"Expected the id of a product in the cache, got {given.product_id[:80]!r}.")
+                raise Refusal(404, f"Expected the id of a product in the cache, got {requested.product_id[:80]!r}.")
             return row, row
-        picture = "" if given.image is None else hashlib.sha256(given.image).hexdigest()
-        parts = json.dumps([picture, given.text, sorted(given.columns.items())])
-        return self._product(given), hashlib.sha256(parts.encode()).digest()  # short, whatever was sent
+        picture = "" if requested.image is None else hashlib.sha256(requested.image).hexdigest()
+        parts = json.dumps([picture, requested.text, sorted(requested.columns.items())])
+        return self._product(requested), hashlib.sha256(parts.encode()).digest()  # short, whatever was sent
 
     async def answer(self, request: Request, questions: Sequence[Question]) -> list[Outcome]:
-        """Return what is said of each product.
+        """Return the answers to each product.
 
         Raises:
             Refusal: 503, too many wait; 504, it took too long.
@@ -150,7 +150,7 @@ class Service:
         futures: dict[int, asyncio.Future[Outcome]] = {}
         try:
             for name, lane in self._lanes.items():
-                numbers = [n for n, chosen in enumerate(lanes) if chosen == name]
+                numbers = [n for n, question_lane in enumerate(lanes) if question_lane == name]
                 submitted = lane.submit([questions[n] for n in numbers], deadline=deadline)
                 futures |= dict(zip(numbers, submitted, strict=True))
         except FullError as error:
@@ -161,25 +161,27 @@ class Service:
             ) from error
         return await in_time(request, asyncio.gather(*(futures[n] for n in range(len(questions)))))
 
-    def check_picture(self, outcome: Outcome, given: Given) -> None:
-        """Refuse a picture that is none, or a text that is not Unicode.
+    def check_picture(self, outcome: Outcome, requested: ProductRequest) -> None:
+        """Refuse a picture that could not be read, or a text that is not Unicode.
 
         Raises:
             Refusal: 413, 422 or 503.
         """
         status = outcome.statuses.get("image", "ok")
-        if given.image is not None and status in BAD_PICTURES:
-            code, what = BAD_PICTURES[status]
-            raise Refusal(code, f"Expected a picture, got one that {what}", retry_after_s=1 if code == 503 else None)
+        if requested.image is not None and status in BAD_PICTURES:
+            code, complaint = BAD_PICTURES[status]
+            raise Refusal(
+                code, f"Expected a picture, got one that {complaint}", retry_after_s=1 if code == 503 else None
+            )
         if outcome.statuses.get("text") == "not_unicode":
             raise Refusal(422, "Expected the text to be Unicode, got lone surrogates. Send it as UTF-8.")
 
-    def _product(self, given: Given) -> Product:
-        reserved = given.columns.keys() & {"image", "text"}
+    def _product(self, requested: ProductRequest) -> Product:
+        reserved = requested.columns.keys() & {"image", "text"}
         try:
             if reserved:
                 raise HeadError(f"Expected {min(reserved)} beside the columns, got it among them. Send it as itself.")
-            return self.run.product(image=given.image, text=given.text, **given.columns)
+            return self.run.product(image=requested.image, text=requested.text, **requested.columns)
         except HeadError as error:
             raise Refusal(422, str(error)) from error
 
@@ -188,7 +190,7 @@ class Service:
 
 
 async def in_time(request: Request, answer: Awaitable[Result]) -> Result:
-    """Return what something comes to, if the client waits for it and it comes in time; else it is cancelled.
+    """Return the awaited result if it comes in time and the client still waits; else it is cancelled.
 
     Raises:
         Refusal: 504.
@@ -197,7 +199,9 @@ async def in_time(request: Request, answer: Awaitable[Result]) -> Result:
     answers = asyncio.ensure_future(answer)
     deadline = deadline_of(request.scope)
     gone = asyncio.ensure_future(_hung_up(request))
-    answers.add_done_callback(lambda done: done.cancelled() or done.exception())  # asked for, or asyncio complains
+    answers.add_done_callback(
+        lambda future: future.cancelled() or future.exception()
+    )  # read, or asyncio warns that nobody did
     try:
         await asyncio.wait([answers, gone], timeout=deadline - time.monotonic(), return_when=asyncio.FIRST_COMPLETED)
         if answers.done():

@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterable
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +22,22 @@ MOST_CHARACTERS = 5000
 
 
 def to_mlflow(run: TrackedRun, run_path: Path) -> str:
-    """Keep a run in an experiment, its children nested below it; return the store's address."""
+    """Log a run to an experiment, its children nested below it, and return the store's address."""
     from mlflow import MlflowClient
 
-    address = os.environ.get("MLFLOW_TRACKING_URI") or _beside(run_path)
+    address = os.environ.get("MLFLOW_TRACKING_URI") or _address_beside(run_path)
     client = MlflowClient(tracking_uri=address)
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
     experiment = client.get_experiment_by_name(name)
     experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)
-    parent_id = _keep(client, experiment_id, run, {})
+    parent_id = _log_run(client, experiment_id, run, {})
     for child in run.children:
-        _keep(client, experiment_id, child, {"mlflow.parentRunId": parent_id})
+        _log_run(client, experiment_id, child, {"mlflow.parentRunId": parent_id})
     return f"{address}, experiment {name}"
 
 
-def _keep(client: Any, experiment_id: str, run: TrackedRun, tags: dict[str, str]) -> str:
-    """Keep one run, and return its id."""
+def _log_run(client: Any, experiment_id: str, run: TrackedRun, tags: dict[str, str]) -> str:
+    """Log one run, and return its id."""
     from mlflow.entities import Metric, Param
 
     tags = {key: run.tags[name][:MOST_CHARACTERS] for name, key in _keys(run.tags).items()} | tags
@@ -61,11 +61,11 @@ def _keep(client: Any, experiment_id: str, run: TrackedRun, tags: dict[str, str]
     return str(run_id)
 
 
-def _beside(run_path: Path) -> str:
-    """Return the address of a file beside the run folders, quoted where a plain one would be read as another file.
+def _address_beside(run_path: Path) -> str:
+    """Return the address of a file beside the run folders, quoted where an unquoted one would name another file.
 
-    It is where their folder is called ``a?b`` or ``50%20``; MLflow's client then leaves an empty folder beside that,
-    whose name is the quoted one.
+    That is so where their folder is called ``a?b`` or ``50%20``; MLflow's client then leaves an empty folder beside it
+    that has the quoted name.
     """
     from sqlalchemy import URL, make_url
 
@@ -75,11 +75,12 @@ def _beside(run_path: Path) -> str:
 
 
 def _keys(names: Iterable[str]) -> dict[str, str]:
-    """Return for each name one of the characters that MLflow takes, no two the same; what it takes stays as it is."""
-    plain = {name: re.sub(r"[^\w./ -]", "_", name, flags=re.ASCII) for name in names}
-    taken = {name for name, key in plain.items() if name == key}
-    for name, usual in plain.items():
-        if name != usual:
-            plain[name] = next(key for n in count(1) if (key := f"{usual} {n}" if n > 1 else usual) not in taken)
-            taken.add(plain[name])
-    return plain
+    """Return a different key for each name, of characters that MLflow takes; names of such characters stay."""
+    keys = {name: re.sub(r"[^\w./ -]", "_", name, flags=re.ASCII) for name in names}
+    used_keys = {name for name, key in keys.items() if name == key}
+    for name, plain_key in keys.items():
+        if name != plain_key:
+            numbered_keys = chain([plain_key], (f"{plain_key} {n}" for n in count(2)))
+            keys[name] = next(key for key in numbered_keys if key not in used_keys)
+            used_keys.add(keys[name])
+    return keys

@@ -1,4 +1,4 @@
-"""What trackers are told of a training and of an ablation."""
+"""A training and an ablation as runs for trackers."""
 
 from __future__ import annotations
 
@@ -48,25 +48,25 @@ def run_of_ablation(report: AblationReport, settings: AblationSettings) -> Track
     """Return a run with a child for each configuration: its mean scores over folds and seeds, the best first."""
     folder = str(report.run_path.resolve())
     verdict = report.ranking.verdict
-    asked = {name: value for name, value in asdict(settings).items() if name != "grid"}  # it takes ranges apart
+    requested = {name: value for name, value in asdict(settings).items() if name != "grid"}  # asdict takes ranges apart
     grid = {name: str(values) if isinstance(values, Range) else values for name, values in settings.grid.items()}
     naming = report.naming
     return TrackedRun(
         name=report.run_path.name,
-        parameters={**_flat(asked), **_flat({"grid": grid, "label": report.label, "encoders": report.encoders})},
+        parameters={**_flat(requested), **_flat({"grid": grid, "label": report.label, "encoders": report.encoders})},
         metrics={"jobs": report.n_jobs, "failed_jobs": report.n_failed, "configurations": len(report.ranking.rows)},
         tags={"run_folder": folder, **({"verdict": verdict.sentence} if verdict else {})},
         children=[
-            _configuration_run(place, row, naming, report.run_path.name, folder)
-            for place, row in enumerate(report.ranking.rows, start=1)
+            _configuration_run(rank, row, naming, report.run_path.name, folder)
+            for rank, row in enumerate(report.ranking.rows, start=1)
         ],
     )
 
 
-def _configuration_run(place: int, row: Ranked, naming: Naming, run_name: str, folder: str) -> TrackedRun:
+def _configuration_run(rank: int, row: Ranked, naming: Naming, run_name: str, folder: str) -> TrackedRun:
     configuration = row.configuration
     settings = {name: getattr(configuration.settings, name) for name in configuration.used}
-    metrics: dict[str, float] = {"place": place, "jobs": row.n_jobs, "failed_jobs": row.n_failed}
+    metrics: dict[str, float] = {"place": rank, "jobs": row.n_jobs, "failed_jobs": row.n_failed}
     metrics["seconds"] = row.elapsed_s
     for name, spread in (
         ("validation/macro_f1", row.validation), ("test/accuracy", row.accuracy), ("test/macro_f1", row.macro_f1)
@@ -78,7 +78,7 @@ def _configuration_run(place: int, row: Ranked, naming: Naming, run_name: str, f
             ends = (("", difference.value), ("_low", difference.low), ("_high", difference.high))
             metrics |= {f"test/{name}_difference{end}": value for end, value in ends}
     return TrackedRun(
-        name=f"{run_name}-{place:03}-{configuration.head}",
+        name=f"{run_name}-{rank:03}-{configuration.head}",
         parameters=_flat({"head": configuration.head, "encoders": dict(configuration.encoders), **settings}),
         metrics=metrics,
         tags={

@@ -11,7 +11,7 @@ __all__ = ["to_tensorboard"]
 
 
 def to_tensorboard(run: TrackedRun, run_path: Path) -> str:
-    """Write event files to ``tensorboard`` in the run folder, a folder in it for each child; return how to see them."""
+    """Write event files to ``tensorboard`` in the run folder, one folder in it for each child; return how to see it."""
     folder = run_path / "tensorboard"
     _write(run, folder)
     for child in run.children:

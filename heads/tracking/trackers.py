@@ -1,7 +1,7 @@
 """Experiment trackers: the same metrics to TensorBoard, MLflow and Weights & Biases, where they are asked for.
 
-A tracker is told of a run when its folder is written, so that one that fails loses nothing. It gets numbers, settings
-and the folder's path; vectors and heads stay where they are. wandb's client adds versions and the platform by itself
+A tracker is told of a run once its folder is written, so that nothing is lost if the tracker fails. It gets numbers,
+settings and the folder's path, no vectors and no heads. wandb's client adds versions and the platform by itself
 (`heads.tracking.wandb_tracker`). Each is an extra, and imported when it is used.
 """
 
@@ -20,7 +20,7 @@ from heads.errors import SettingError, TrackError
 
 __all__ = ["TRACKERS", "TrackedRun", "Tracker", "check_trackers", "parse_trackers", "track"]
 
-TRACKERS = {  # name, which is the package's and the extra's -> where its function is
+TRACKERS = {  # name, which is also that of the package and of the extra -> module and function
     "mlflow": ("heads.tracking.mlflow_tracker", "to_mlflow"),
     "tensorboard": ("heads.tracking.tensorboard_tracker", "to_tensorboard"),
     "wandb": ("heads.tracking.wandb_tracker", "to_wandb"),
@@ -43,10 +43,10 @@ class TrackedRun:
 
 
 class Tracker(Protocol):
-    """Whoever keeps runs."""
+    """A function that hands a run to a tracker."""
 
     def __call__(self, run: TrackedRun, run_path: Path) -> str:
-        """Keep a run and its children, and return where, in words."""
+        """Log a run and its children, and return in words where they are."""
 
 
 def parse_trackers(text: str | None) -> tuple[str, ...]:
@@ -62,7 +62,7 @@ def parse_trackers(text: str | None) -> tuple[str, ...]:
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Check that trackers are installed, so that nobody finds out when all is trained.
+    """Check that trackers are installed, before anything is trained.
 
     Raises:
         SettingError: one is not, or there is none of that name.
@@ -76,10 +76,10 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 def track(names: Sequence[str], run: TrackedRun, *, report: Any) -> None:
-    """Tell each tracker of the run that a report is about; where one fails the others are told all the same.
+    """Tell each tracker of the run that a report is about; where one fails, the others are told all the same.
 
     Raises:
-        TrackError: one failed, or several; it has the report, for the run is kept.
+        TrackError: one or several failed; it carries the report, since the run is kept.
     """
     failures = []
     run = _shown(run)
@@ -87,12 +87,12 @@ def track(names: Sequence[str], run: TrackedRun, *, report: Any) -> None:
         try:
             module, function = TRACKERS[name]
             tracker: Tracker = getattr(import_module(module), function)
-            where = tracker(run, report.run_path)
+            location = tracker(run, report.run_path)
         except Exception as error:  # noqa: BLE001 - another project's client may raise anything
             reason = " ".join(str(error).split())[:MOST_CHARACTERS]
             failures.append(f"{name} failed ({type(error).__name__}: {reason})")
         else:
-            log.info("%s: %s", name, where)
+            log.info("%s: %s", name, location)
     if failures:
         raise TrackError(
             f"Expected --track to reach its trackers, but {', and '.join(failures)}. Nothing is lost: the run is "
@@ -102,7 +102,7 @@ def track(names: Sequence[str], run: TrackedRun, *, report: Any) -> None:
 
 
 def _shown(run: TrackedRun) -> TrackedRun:
-    """Return the run with texts that any client takes."""
+    """Return the run with its texts made printable, as any client takes them."""
     return replace(
         run,
         name=shown(run.name),

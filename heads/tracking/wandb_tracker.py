@@ -18,25 +18,25 @@ PROJECT = "embed-once"  # unless WANDB_PROJECT says otherwise
 
 
 def to_wandb(run: TrackedRun, run_path: Path) -> str:
-    """Keep a run, and its children in one group with it; return where."""
+    """Log a run, and its children in one group with it, and return where they are."""
     folder = Path(os.environ.get("WANDB_DIR") or run_path.parent)
     folder.mkdir(parents=True, exist_ok=True)
     group = run.name if run.children else None
-    addresses = [_keep(one, folder, group) for one in (run, *run.children)]
+    addresses = [_log_run(logged_run, folder, group) for logged_run in (run, *run.children)]
     return addresses[0] + (f" and {len(run.children)} more beside it" if run.children else "")
 
 
-def _keep(run: TrackedRun, folder: Path, group: str | None) -> str:
-    """Keep one run, and return its page, or the folder that ``wandb sync`` takes."""
+def _log_run(run: TrackedRun, folder: Path, group: str | None) -> str:
+    """Log one run, and return its page, or the command that uploads its folder."""
     import wandb
 
-    asked = os.environ.get("WANDB_MODE") or os.environ.get("WANDB_API_KEY")
-    kept = wandb.init(
+    names_mode = os.environ.get("WANDB_MODE") or os.environ.get("WANDB_API_KEY")
+    wandb_run = wandb.init(
         project=os.environ.get("WANDB_PROJECT") or PROJECT,
         name=run.name,
         group=group,
         dir=str(folder),
-        mode=None if asked else "offline",
+        mode=None if names_mode else "offline",
         config={**run.parameters, **run.tags},
         reinit="create_new",  # the caller may have a run of its own
         settings=wandb.Settings(
@@ -53,7 +53,9 @@ def _keep(run: TrackedRun, folder: Path, group: str | None) -> str:
     )
     n_epochs = max(map(len, run.curves.values()), default=0)
     for epoch in range(1, n_epochs + 1):
-        kept.log({name: values[epoch - 1] for name, values in run.curves.items() if len(values) >= epoch}, step=epoch)
-    kept.summary.update(dict(run.metrics))
-    kept.finish()
-    return f"wandb sync {Path(kept.dir).parent}" if kept.offline else str(kept.url or kept.dir)
+        wandb_run.log(
+            {name: values[epoch - 1] for name, values in run.curves.items() if len(values) >= epoch}, step=epoch
+        )
+    wandb_run.summary.update(dict(run.metrics))
+    wandb_run.finish()
+    return f"wandb sync {Path(wandb_run.dir).parent}" if wandb_run.offline else str(wandb_run.url or wandb_run.dir)

@@ -1,4 +1,4 @@
-"""The ablation as it is asked for: what came of it before is told again, and else it is done."""
+"""The ablation as it is asked for: its results are told again if it was done before, else it is done."""
 
 from __future__ import annotations
 
@@ -37,14 +37,13 @@ def ablate(
 ) -> AblationReport:
     """Compare heads, encoders and settings on the same folds, write a run folder, and return what was found.
 
-    What was trained before is remembered in the memo (``memo.sqlite`` in the runs' folder, if not told otherwise), and
-    a job is written there as soon as it is done: an ablation that was stopped goes on where it was. The best of many is
-    chosen on the validation rows, and the test rows tell how much better it is. The folder's ``report.html`` shows it
-    all, unless `with_report` is false; `trackers` are told of it at the end. Should the page fail, the folder is whole
-    without it.
+    The outcome of each job is written into the memo (by default ``memo.sqlite`` in the runs' folder) as soon as it is
+    trained, and is not trained again: an ablation that was stopped goes on where it was. The best of many is chosen on
+    the validation rows, and the test rows tell how much better it is. The folder's ``report.html`` shows it all, unless
+    `with_report` is false; `trackers` are told of it at the end. Should the page fail, the folder is whole without it.
 
-    With the `command` that it is done by, what came of it is kept beside the memo as a whole, and told again without a
-    look at the cache where nothing has changed (`heads.runs.finished_ablations`).
+    With `command`, the command line, all results are kept beside the memo, and are told again without a look at the
+    cache where nothing has changed (`heads.runs.finished_ablations`).
 
     Raises:
         CacheError: the cache cannot be read, or lacks a modality.
@@ -57,10 +56,12 @@ def ablate(
     memo_path = runs_path / "memo.sqlite" if memo_path is None else Path(memo_path)
     with reserved(runs_path, name):
         finished = FinishedAblations(memo_path, cache_path, settings) if command else None
-        if command and finished and not trackers and (known := finished.recall(with_page=with_report)):
-            _tell(known)
-            run_path = known.write(runs_path, name, command=command, with_page=with_report)
-            return replace(known.report, run_path=run_path, memo_path=memo_path, elapsed_s=time.monotonic() - started)
+        recalled = finished.recall(with_page=with_report) if finished and not trackers else None
+        if command and recalled:
+            _log_finished(recalled)
+            run_path = recalled.write(runs_path, name, command=command, with_page=with_report)
+            elapsed_s = time.monotonic() - started
+            return replace(recalled.report, run_path=run_path, memo_path=memo_path, elapsed_s=elapsed_s)
         from heads.workflows.ablate_anew import ablate_anew  # PyTorch takes a second
 
         return ablate_anew(
@@ -78,8 +79,8 @@ def ablate(
         )
 
 
-def _tell(known: FinishedAblation) -> None:
-    """Tell what the ablation would of its data and its jobs."""
-    for note in known.report.notes:
+def _log_finished(finished: FinishedAblation) -> None:
+    """Log what the ablation would have logged of its data and its jobs."""
+    for note in finished.report.notes:
         log.info(note)
-    log.log(PROGRESS, "%d jobs, all of them remembered", known.report.n_jobs)
+    log.log(PROGRESS, "%d jobs, all of them remembered", finished.report.n_jobs)

@@ -20,7 +20,7 @@ from heads.ablation.distinct_settings import DistinctSettings, idle_notes
 from heads.ablation.dropped import Dropped
 from heads.ablation.engines.registry import ENGINES
 from heads.ablation.grid import Range, span
-from heads.ablation.job_runner import Bench, Watcher
+from heads.ablation.job_runner import JobRunner, Watcher
 from heads.ablation.race import Race
 from heads.ablation.ranking import Ranking, rank
 from heads.data.draws import generator_of
@@ -60,51 +60,54 @@ def ablate_anew(
     finished: FinishedAblations | None,
     started: float,
 ) -> AblationReport:
-    """Do an ablation, as `heads.ablate` says, with the jobs that are remembered, and have `finished` keep it whole."""
+    """Do an ablation, as `heads.ablate` says, train the jobs that the memo lacks, and have `finished` keep the results.
+
+    `started` is when it began, by `time.monotonic`.
+    """
     check_trackers(trackers)
     engine_kind = find_engine(ENGINES, settings.engine)
-    here = settings if engine_kind.trains_here else replace(settings, device="cpu")
-    find_device(here.device)  # before all is read
+    local_settings = settings if engine_kind.trains_here else replace(settings, device="cpu")
+    find_device(local_settings.device)  # fails before the cache is read
     with Cache(cache_path) as cache:
         problem = pose(cache, settings)
-    experiment = Experiment.of(problem, here, sides=("validation", "test"))
+    experiment = Experiment.of(problem, local_settings, sides=("validation", "test"))
     with ResultCache(memo_path) as result_cache, engine_kind.open(experiment, Path(cache_path), settings) as engine:
-        bench = Bench(
+        runner = JobRunner(
             experiment, result_cache, engine=engine, seeds=settings.seeds, watcher=watcher, is_race=settings.race
         )
-        configurations, dropped = _try_all(bench, settings)
-        digests = bench.digests() if finished else {}
+        configurations, dropped = _try_all(runner, settings)
+        digests = runner.digests() if finished else {}
         trained_on = dict(engine.trained_on)
     ranking = rank(
         problem,
-        {one: bench.done_jobs(one) for one in configurations},
-        bench.outcomes,
+        {configuration: runner.done_jobs(configuration) for configuration in configurations},
+        runner.outcomes,
         dropped=dropped,
         n_resamples=settings.n_resamples,
         generator=generator_of(settings.split_seed, "bootstrap"),
         margin=settings.margin / 100,
     )
     config = _config(
-        experiment, settings, ranking, cache_path=cache_path, command=command, trained_on=trained_on, notes=bench.notes
+        experiment, settings, ranking, cache_path=cache_path, command=command, trained_on=trained_on, notes=runner.notes
     )
-    run_path = write_ablation(runs_path, name, bench=bench, ranking=ranking, config=config)
+    run_path = write_ablation(runs_path, name, runner=runner, ranking=ranking, config=config)
     page = None
     if with_report:
         from heads.reports.ablation_page import AblationPage  # matplotlib and Jinja2 take half a second
 
-        page = AblationPage(bench, ranking)
-        write_page(run_path, page.render(bench, config))
-    report = _report(bench, ranking, settings, run_path=run_path, memo_path=memo_path, started=started)
+        page = AblationPage(runner, ranking)
+        write_page(run_path, page.render(runner, config))
+    report = _report(runner, ranking, settings, run_path=run_path, memo_path=memo_path, started=started)
     track(trackers, run_of_ablation(report, settings), report=report)
     if finished:
-        _keep(finished, report, bench, config, page, jobs=digests)
+        _keep(finished, report, runner, config, page, jobs=digests)
     return report
 
 
 def _report(
-    bench: Bench, ranking: Ranking, settings: AblationSettings, *, run_path: Path, memo_path: Path, started: float
+    runner: JobRunner, ranking: Ranking, settings: AblationSettings, *, run_path: Path, memo_path: Path, started: float
 ) -> AblationReport:
-    problem = bench.problem
+    problem = runner.problem
     return AblationReport(
         run_path=run_path,
         memo_path=memo_path,
@@ -115,13 +118,13 @@ def _report(
         seeds=settings.seeds,
         encoders=problem.encoders,
         untrained=problem.untrained,
-        n_jobs=bench.n_jobs,
-        n_trained=bench.n_trained,
-        n_failed=bench.n_failed,
-        n_again=bench.n_again,
+        n_jobs=runner.n_jobs,
+        n_trained=runner.n_trained,
+        n_failed=runner.n_failed,
+        n_again=runner.n_again,
         ranking=ranking,
-        is_late_fitted=bench.is_late_fitted,
-        notes=bench.notes,
+        is_late_fitted=runner.is_late_fitted,
+        notes=runner.notes,
         elapsed_s=time.monotonic() - started,
     )
 
@@ -129,30 +132,32 @@ def _report(
 def _keep(
     finished: FinishedAblations,
     report: AblationReport,
-    bench: Bench,
+    runner: JobRunner,
     config: Mapping[str, Any],
     page: AblationPage | None,
     *,
     jobs: Mapping[str, str | None],
 ) -> None:
-    """Have an ablation kept as it is told when the same is asked for again."""
-    again, config = bench.as_remembered(), {**config, "command": [COMMAND]}
+    """Have an ablation kept as it is to be told when the same is asked for again, with nothing trained."""
+    remembered, config = runner.as_remembered(), {**config, "command": [COMMAND]}
 
     def fill(folder: Path) -> None:
-        fill_ablation(folder, bench=again, ranking=report.ranking, config=config)
+        fill_ablation(folder, runner=remembered, ranking=report.ranking, config=config)
         if page:
-            write_page(folder, page.render(again, config))
+            write_page(folder, page.render(remembered, config))
 
     finished.remember(replace(report, n_trained=0, n_again=0), jobs=jobs, fill=fill)
 
 
-def _try_all(bench: Bench, settings: AblationSettings) -> tuple[list[Configuration], Mapping[Configuration, Dropped]]:
-    """Run every configuration of the grid or of the search, and return them, and those that a race dropped."""
-    problem = bench.problem
+def _try_all(
+    runner: JobRunner, settings: AblationSettings
+) -> tuple[list[Configuration], Mapping[Configuration, Dropped]]:
+    """Run every configuration of the grid or of the search, and return all, and those that a race dropped."""
+    problem = runner.problem
     if settings.n_trials is not None:
         from heads.ablation.search import search
 
-        return search(bench, settings.grid, n_trials=settings.n_trials, seed=settings.split_seed), {}
+        return search(runner, settings.grid, n_trials=settings.n_trials, seed=settings.split_seed), {}
     axes = {name: values for name, values in settings.grid.items() if not isinstance(values, Range)}
     fusions = problem.fusions
     if settings.race:
@@ -160,24 +165,24 @@ def _try_all(bench: Bench, settings: AblationSettings) -> tuple[list[Configurati
         fusions = tuple(name for name in fusions if name not in ensembles)
         for name in ensembles:
             log.info("%s is left out of the race: it needs all other heads on all folds.", name)
-    distinct = DistinctSettings(bench.same_settings)
-    values = [distinct.first(one) for one in span(axes)]
-    configurations = configurations_of(fusions, problem.combinations, values)
-    redrawn = redraw_notes(problem.labels, problem.folds, {one.per_class for one in values})
-    bench.note([*distinct.notes(), *idle_notes(axes, configurations), *redrawn])
+    distinct = DistinctSettings(runner.plain_settings)
+    fit_settings = [distinct.representative(combination) for combination in span(axes)]
+    configurations = configurations_of(fusions, problem.combinations, fit_settings)
+    redrawn = redraw_notes(problem.labels, problem.folds, {chosen.per_class for chosen in fit_settings})
+    runner.note([*distinct.notes(), *idle_notes(axes, configurations), *redrawn])
     log.log(
         PROGRESS,
         "%d configurations × %d folds × %d seeds: %d jobs" + (" at most" if settings.race else ""),
         len(configurations),
         len(problem.folds),
         len(settings.seeds),
-        sum(len(bench.jobs_of(one)) for one in configurations),
+        sum(len(runner.jobs_of(configuration)) for configuration in configurations),
     )
     if settings.race:
-        race = Race(bench, configurations, seed=settings.split_seed)
+        race = Race(runner, configurations, seed=settings.split_seed)
         race.run()
         return configurations, race.dropped
-    bench.run(configurations)
+    runner.run(configurations)
     return configurations, {}
 
 
@@ -191,7 +196,7 @@ def _config(
     trained_on: Mapping[str, str],
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    """Return all that is needed to do it again, and the verdict."""
+    """Return the content of ``ablation.json``: all that is needed to do it again, and the verdict."""
     problem, weighting = experiment.problem, experiment.weighting
     grid = {name: str(values) if isinstance(values, Range) else list(values) for name, values in settings.grid.items()}
     return {

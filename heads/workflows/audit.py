@@ -1,4 +1,4 @@
-"""The audit: heads are trained on folds, rows are compared with their nearest, and what is odd is written down."""
+"""The audit: heads are trained on folds, rows are compared with their nearest, and findings are written."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from heads.audit.audit_report import AuditReport
 from heads.audit.audit_settings import AuditSettings
 from heads.audit.detectors import detect
 from heads.audit.evidence import Evidence, gather_evidence
+from heads.audit.finding import Finding
 from heads.audit.findings_file import write_findings
 from heads.audit.label_errors import is_label_issue
 from heads.audit.outliers import too_small_notes
@@ -56,7 +57,7 @@ def audit_catalogue(
             columns = choose_columns(cache, report or ReportSettings())
             problem = pose(cache, settings)
         evidence = gather_evidence(problem, settings)
-        findings, counts = detect(evidence, most=settings.most)
+        findings, counts = detect(evidence, most_findings=settings.most)
         facts = _facts(evidence, settings, cache_path=cache_path, command=command, counts=counts)
 
         def write(folder: Path) -> None:
@@ -67,13 +68,31 @@ def audit_catalogue(
                 problem.corrections.write(folder)
 
         run_path = write_run(Path(runs_path), name, f"{problem.labels.column}-audit", write)
+    audit_report = _report(evidence, findings, counts, run_path=run_path, started=started)
+    for note in audit_report.notes[len(problem.notes) :]:
+        log.info(note)
+    if report is not None:
+        from heads.reports.audit_page import render_audit  # Jinja2 and Pillow take their time
+
+        labels = [evidence.label(target) for target in problem.labels.targets.tolist()]
+        page = render_audit(
+            audit_report, facts, cache_path=Path(cache_path), columns=columns, report=report, labels=labels
+        )
+        write_page(run_path, page)
+    return audit_report
+
+
+def _report(
+    evidence: Evidence, findings: list[Finding], counts: dict[str, int], *, run_path: Path, started: float
+) -> AuditReport:
+    problem = evidence.problem
     agreement, majority_share = _agreement(evidence)
-    audited = AuditReport(
+    return AuditReport(
         run_path=run_path,
         label=problem.labels.column,
         n_classes=len(problem.labels.classes),
         n_products=len(problem.ids),
-        n_audited=int(evidence.out_of_fold.is_known.sum()),
+        n_audited=int(evidence.out_of_fold.is_tested.sum()),
         left_out=_left_out(evidence),
         n_likely_wrong=int(is_label_issue(evidence).sum()),
         agreement=agreement,
@@ -86,32 +105,25 @@ def audit_catalogue(
         notes=[*problem.notes, *too_small_notes(evidence)],
         elapsed_s=time.monotonic() - started,
     )
-    for note in audited.notes[len(problem.notes) :]:
-        log.info(note)
-    if report is not None:
-        from heads.reports.audit_page import render_audit  # Jinja2 and Pillow take their time
-
-        labels = [evidence.label(target) for target in problem.labels.targets.tolist()]
-        page = render_audit(audited, facts, cache_path=Path(cache_path), columns=columns, report=report, labels=labels)
-        write_page(run_path, page)
-    return audited
 
 
 def _agreement(evidence: Evidence) -> tuple[float, float]:
-    """Return the share of the audited whose label heads answer, and that of the commonest label."""
-    said, targets = evidence.out_of_fold, evidence.problem.labels.targets
-    known = said.is_known
-    if not known.any():
+    """Return the share of the audited rows whose label the heads answer, and the share of the commonest label."""
+    out_of_fold, targets = evidence.out_of_fold, evidence.problem.labels.targets
+    is_tested = out_of_fold.is_tested
+    if not is_tested.any():
         return 0.0, 1.0
-    return float((said.of_given > said.of_others)[known].mean()), float(np.bincount(targets[known]).max() / known.sum())
+    agrees = out_of_fold.given_probabilities > out_of_fold.alternative_probabilities
+    majority_share = np.bincount(targets[is_tested]).max() / is_tested.sum()
+    return float(agrees[is_tested].mean()), float(majority_share)
 
 
 def _left_out(evidence: Evidence) -> dict[str, int]:
-    """Return how many products were not audited, by the reason."""
+    """Return how many products were not audited, {reason: count}."""
     problem = evidence.problem
-    n_untested = int(((problem.labels.targets >= 0) & ~evidence.out_of_fold.is_known).sum())
-    every = {**problem.labels.left_out, "that no fold tests (copies are more than half of their class)": n_untested}
-    return {why: count for why, count in every.items() if count}
+    n_untested = int(((problem.labels.targets >= 0) & ~evidence.out_of_fold.is_tested).sum())
+    counts = {**problem.labels.left_out, "that no fold tests (copies are more than half of their class)": n_untested}
+    return {reason: count for reason, count in counts.items() if count}
 
 
 def _facts(
@@ -122,7 +134,7 @@ def _facts(
     command: Sequence[str] | None,
     counts: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Return all that is needed to do it again."""
+    """Return the content of ``audit.json``: all that is needed to do it again."""
     problem = evidence.problem
     return {
         "command": list(command) if command else None,

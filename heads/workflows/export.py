@@ -69,9 +69,9 @@ def export_head(
     """Write a head of a run as files that others run, with a model card, and return what was written.
 
     The head is the run's best on the validation rows, unless it is named. The files appear in ``export/HEAD`` in the
-    run, or in `output`, when all of them answer as PyTorch does. `cache_path` is where the run's cache is now, which
-    int8 is measured on. ``encoders`` are the head's, {modality: encoder}, for the modalities that the settings name;
-    without them they are built again, from `encoder_files` where these lie elsewhere by now, as of
+    run, or in `output`, once all of them answer as PyTorch does. `cache_path` is where the run's cache is now, on which
+    int8 is measured. ``encoders`` are the head's, {modality: encoder}, for the modalities that the settings name; None:
+    they are built again, from `encoder_files` where these lie elsewhere by now, as `changed` of
     `heads.prediction.head_encoders.encoders_of`. `plugins` runs the code of a user's own class.
 
     Raises:
@@ -89,7 +89,7 @@ def export_head(
     samples = load_encoder_samples(facts.path) if settings.with_encoders else {}
     networks, encoders = _networks(trained, settings.with_encoders, encoders, encoder_files, samples)
     graph = HeadGraph(trained, networks).eval()
-    several, cosines = _probe(trained, facts, networks, encoders, samples)
+    probes, cosines = _probe(trained, facts, networks, encoders, samples)
     rows = _validation_rows(trained, facts, cache_path) if settings.int8 else None
     log.info("Tracing %s.", name)
     program = trace(graph)
@@ -99,8 +99,8 @@ def export_head(
         for kind, code in codes.items():
             path = Path(aside) / FORMATS[kind].file_name
             log.info("Writing and checking %s.", path.name)
-            code.write(program, path, _about(trained))
-            agreements[kind] = check_answers(code.opened(path), several)
+            code.write(program, path, _file_facts(trained))
+            agreements[kind] = check_answers(code.load_answer(path), probes)
         if rows is not None:
             int8 = _make_int8(Path(aside), graph, trained, rows, encoders, max_loss=settings.max_loss)
         card = render_card(
@@ -120,27 +120,27 @@ def _networks(
 ) -> tuple[dict[str, Network], Mapping[str, Any]]:
     """Return the networks of the modalities whose encoder is to be in the graph, and the encoders."""
     encoded = [name for name in sorted(head.description.dims) if not is_metadata(head.specs[name])]
-    wanted = encoded if "all" in modalities else list(modalities)
-    if unknown := [name for name in wanted if name not in encoded]:
+    requested = encoded if "all" in modalities else list(modalities)
+    if unknown := [name for name in requested if name not in encoded]:
         raise ExportError(
             f"--with-encoder: expected some of {', '.join(encoded)} or all, got {unknown[0]}. Name what the head "
             f"{head.name} sees and an encoder made."
         )
-    if wanted and head.description.token_dims:
+    if requested and head.description.token_dims:
         raise ExportError(
             f"Expected a head over vectors for --with-encoder, but {head.name} looks at the tokens of "
             f"{', '.join(head.description.token_dims)}. Export it without encoders, or choose another --head."
         )
-    if several := [name for name in wanted if len(parts_of(head.specs[name])) > 1]:
+    if joined := [name for name in requested if len(parts_of(head.specs[name])) > 1]:
         raise ExportError(
-            f"Expected one encoder of {several[0]} for --with-encoder, but {head.name} looks at the vectors of "
-            f"{' and '.join(parts_of(head.specs[several[0]]))}. Export it without this encoder."
+            f"Expected one encoder of {joined[0]} for --with-encoder, but {head.name} looks at the vectors of "
+            f"{' and '.join(parts_of(head.specs[joined[0]]))}. Export it without this encoder."
         )
-    if wanted and encoders is None:
+    if requested and encoders is None:
         built = encoders_of([head], device="cpu", changed=encoder_files)
-        encoders = {name: built[name][0] for name in wanted}
+        encoders = {name: built[name][0] for name in requested}
         check_parity(encoders, samples)
-    return {name: network_of(name, (encoders or {})[name]) for name in wanted}, encoders or {}
+    return {name: network_of(name, (encoders or {})[name]) for name in requested}, encoders or {}
 
 
 def _probe(
@@ -150,6 +150,7 @@ def _probe(
     encoders: Mapping[str, Any],
     samples: Mapping[str, EncoderSamples],
 ) -> tuple[list[ProbeRows], Mapping[str, float]]:
+    """Return the rows that the export must answer, and the least cosine of each network's vectors to its encoder's."""
     if networks:
         contents = {name: samples[name].readable for name in networks if name in samples}
         raw = raw_rows(head, networks, encoders, contents=contents)
@@ -170,22 +171,22 @@ def _make_int8(
     *,
     max_loss: float,
 ) -> Int8Report:
-    """Write the ONNX file in int8 beside it, and return how it does on the validation rows."""
+    """Write the int8 version of the ONNX file beside it, and return how it does on the validation rows."""
     inputs = graph_inputs(head, rows.vectors.inputs, rows.vectors.present, rows.vectors.tokens)
-    networks = {name: network_of(name, encoders[name]) for name in graph.networks}  # copies, to be made shorter
+    networks = {name: network_of(name, encoders[name]) for name in graph.networks}  # copies, to be turned into bf16
     for name, network in networks.items():
         texts = read_texts(rows.cache_path, rows.rows, name)
         inputs |= network.batch([None if text is None else encoders[name].prepare(text) for text in texts])
     path, int8_path = aside / FORMATS["onnx"].file_name, aside / INT8
     quantise(path, int8_path)
-    short = HeadGraph(head, networks).eval()
-    report = compare(graph, short, inputs, rows.targets, path=path, int8_path=int8_path)
+    bf16_graph = HeadGraph(head, networks).eval()
+    report = compare(graph, bf16_graph, inputs, rows.targets, path=path, int8_path=int8_path)
     check_loss(report, max_loss)
     return report
 
 
-def _about(head: TrainedHead) -> dict[str, str]:
-    """Return what a file says of itself, for whoever has the file alone."""
+def _file_facts(head: TrainedHead) -> dict[str, str]:
+    """Return the facts that a file tells of itself, {name: text}, for those who have nothing but the file."""
     return {
         "head": head.name,
         "label": head.label,
@@ -198,18 +199,18 @@ def _about(head: TrainedHead) -> dict[str, str]:
 
 
 def _check_folder(folder: Path) -> None:
-    """Check that a folder is none yet, or an export that may be replaced.
+    """Check that a folder does not exist yet, or is an export that may be replaced.
 
     Raises:
         ExportError: there is something else.
     """
-    ours = {CARD, INT8, *(one.file_name for one in FORMATS.values())}
-    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - ours):
+    export_names = {CARD, INT8, *(export_format.file_name for export_format in FORMATS.values())}
+    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - export_names):
         raise ExportError(f"Expected {folder} to be a new folder, or one of an export, but it is another. Choose -o.")
 
 
 def _existing_above(folder: Path) -> Path:
-    """Return the nearest folder above that exists: what is written aside must lie on the same disk."""
+    """Return the nearest folder above that exists, to write aside in, as that must be on the same disk."""
     return next(path for path in folder.absolute().parents if path.is_dir())
 
 

@@ -14,6 +14,7 @@ from cache.cloud.addresses import StoragePath
 from heads.errors import HeadError
 from heads.modules.saving.head_set import vectors_for
 from heads.prediction.answer_files import AnswerTable, format_of, write_answers
+from heads.prediction.answers import Answers
 from heads.prediction.catalogue_cache import RawColumns, extract_for, is_cache, usual_cache_path
 from heads.prediction.run import Run
 
@@ -54,13 +55,13 @@ def predict(
     plugins: bool = False,
     memory: str | None = None,
 ) -> PredictReport:
-    """Write the answers to the products of a cache, or of a catalogue, which is extracted first; None: to stdout.
+    """Answer the products of a cache, or of a catalogue, which is extracted first; without an output to stdout.
 
     A catalogue is extracted with the run's encoders into `cache_path`, else ``<its name>.embeddings.h5`` beside it.
     With `threshold`, products whose answer is less probable, or that have none, go to ``review.csv`` beside the output.
-    Heads of a user's own class are loaded only where `plugins` allows their code to run. With `is_renamed` the columns
+    Heads of a user's own class are loaded only if `plugins` allows their code to run. With `is_renamed` the columns
     that contents are made of may have other names than in training. Vectors may take `memory`, such as ``8G``; None:
-    half of what the machine has.
+    half of the machine's.
 
     Raises:
         RunError, HeadError: the run or a head cannot be loaded, the vectors are from another encoder, or the answers
@@ -80,7 +81,7 @@ def predict(
         vectors_path = usual_cache_path(source_path) if cache_path is None else StoragePath(cache_path)
         _check_apart(vectors_path, run, source_path)
         absent = extract_for(run, source_path, vectors_path, columns=columns)
-        is_renamed = True  # what it is made of was chosen there, as in training but for names
+        is_renamed = True  # the extraction chose columns as in training, except for their names
     with Cache(vectors_path) as cache:
         ids = cache.ids()
         vectors = vectors_for(
@@ -88,36 +89,40 @@ def predict(
             memory=memory,
         )  # fmt: skip
     answers = run.answers(vectors)
-    rows = np.arange(len(ids))
-    doubtful = (
-        np.zeros(len(ids), dtype=bool)
-        if threshold is None
-        else ~answers.answered[run.head] | (answers.confidence < threshold)
-    )
-    write_answers(output, AnswerTable(ids, answers, rows[~doubtful].tolist(), n_top))
+    is_doubtful = np.zeros(len(ids), dtype=bool)
     review_path = None
     if threshold is not None:
+        is_doubtful = ~answers.answered[run.head] | (answers.confidence < threshold)
         review_path = (output.parent if output is not None else Path()) / REVIEW
-        write_answers(review_path, AnswerTable(ids, answers, rows[doubtful].tolist(), n_top))
-    n_answered = {name: int(answered.sum()) for name, answered in answers.answered.items()}
-    most = max(n_answered.values())
-    fuller = run.best_of([name for name in n_answered if n_answered[name] == most])
+    write_answers(output, AnswerTable(ids, answers, np.flatnonzero(~is_doubtful).tolist(), n_top))
+    if review_path is not None:
+        write_answers(review_path, AnswerTable(ids, answers, np.flatnonzero(is_doubtful).tolist(), n_top))
+    return _report(run, answers, is_doubtful, review_path=review_path, cache_path=vectors_path)
+
+
+def _report(
+    run: Run, answers: Answers, is_doubtful: np.ndarray, *, review_path: Path | None, cache_path: Path
+) -> PredictReport:
+    """Return how many products were answered, and whether another head answers more of them."""
+    n_answered = {name: int(is_answered.sum()) for name, is_answered in answers.answered.items()}
+    n_fuller = max(n_answered.values())
+    fuller = run.best_of([name for name in n_answered if n_answered[name] == n_fuller])
     return PredictReport(
         head=run.head,
-        n_products=len(ids),
+        n_products=len(is_doubtful),
         n_answered=n_answered[run.head],
-        fuller=fuller if most > n_answered[run.head] else None,
-        n_fuller=most,
+        fuller=fuller if n_fuller > n_answered[run.head] else None,
+        n_fuller=n_fuller,
         n_without=int((~np.stack(list(answers.answered.values())).any(0)).sum()),
         n_disagree=int(answers.disagree.sum()) if len(answers.modalities) > 1 else None,
-        n_review=int(doubtful.sum()),
+        n_review=int(is_doubtful.sum()),
         review_path=review_path,
-        cache_path=vectors_path,
+        cache_path=cache_path,
     )
 
 
 def _check_apart(vectors_path: Path, run: Run, source_path: Path) -> None:
-    """Check that a catalogue's vectors do not go to the cache of the training, whose products and labels they replace.
+    """Check that a catalogue's vectors do not go into the training's cache, whose products they would replace.
 
     Raises:
         HeadError: they do.
@@ -130,15 +135,15 @@ def _check_apart(vectors_path: Path, run: Run, source_path: Path) -> None:
 
 
 def _check_output(output: Path, source_path: Path, *, has_review: bool) -> None:
-    """Check that the answers have a format, and a file of their own.
+    """Check that the answers have a format, and a file that is not that of the products or of the review.
 
     Raises:
-        HeadError: they have not.
+        HeadError: they do not.
     """
     format_of(output)
-    others = {source_path: "what is answered"} | (
+    other_paths = {source_path: "what is answered"} | (
         {output.with_name(REVIEW): "what is to be looked at"} if has_review else {}
     )
-    for path, what in others.items():
+    for path, content in other_paths.items():
         if os.path.realpath(path) == os.path.realpath(output):
-            raise HeadError(f"--output: expected another file than that of {what}, got {output}. Name another.")
+            raise HeadError(f"--output: expected another file than that of {content}, got {output}. Name another.")

@@ -1,4 +1,4 @@
-"""Choosing the products that a person should label next, and writing them down as a page and a table."""
+"""A review: the products that a person should label next, chosen and written as a page and a table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from heads.reports.report_settings import ReportColumns, ReportSettings, choose_
 from heads.reports.thumbnails import Thumbnails
 from heads.review.candidates import Candidates, find_candidates
 from heads.review.joined_vectors import join_vectors
-from heads.review.known_labels import KnownLabels, know_labels
+from heads.review.known_labels import KnownLabels, collect_labels
 from heads.review.picks import Pick, choose_picks
 from heads.review.review_files import AskedProduct, ReviewPage, free_path, write_review
 from heads.review.review_settings import ReviewSettings
@@ -40,7 +40,7 @@ LATER = "They are those of which a quick head is least sure, unlike each other, 
 
 @dataclass(frozen=True)
 class ReviewReport:
-    """What is asked for, and where it is written."""
+    """How many products are asked for and how many are not, and the files."""
 
     page_path: Path
     table_path: Path
@@ -49,9 +49,9 @@ class ReviewReport:
     n_products: int
     n_labelled: int
     n_asked: int
-    n_candidates: int  # that might have been asked for, those that are among them
-    n_copies: int  # that might not, as the next two: copies of candidates or of what has a label
-    n_placeholders: int
+    n_candidates: int  # products that might have been asked for, including those that are
+    n_copies: int  # not asked for, as copies of candidates or of labelled products
+    n_placeholders: int  # not asked for, as they have nothing but placeholders
     n_without_vector: int
     how: str
     notes: list[str]
@@ -67,7 +67,7 @@ def review_products(
 ) -> ReviewReport:
     """Choose the products to label next, write them as a page and as a table beside it, and return what was done.
 
-    Without an output it is ``review-001.html``, or the next number that is free, in the working folder.
+    The output is by default ``review-001.html``, or the next number that is free, in the working folder.
 
     Raises:
         CacheError: the cache cannot be read, lacks a modality or an encoder, or its vectors take too much memory.
@@ -81,41 +81,43 @@ def review_products(
         columns = choose_columns(cache, report)
         modalities, notes = choose_modalities(cache, settings.modalities)
         for modality in settings.encoders:
-            cache.encoders(modality)
+            cache.encoders(modality)  # raises where the cache has no such modality
         encoders = {name: one_encoder(cache, name, settings.encoders.get(name)) for name in sorted(modalities)}
         corrections = read_corrections(settings.corrections) if settings.corrections is not None else None
-        known, label_notes = _know(cache, settings, corrections)
+        known_labels, label_notes = _read_labels(cache, settings, corrections)
         vectors, has_vector = join_vectors(cache, encoders, memory=settings.memory)
         candidates = find_candidates(
             cache,
-            known,
+            known_labels,
             encoders=encoders,
             has_vector=has_vector,
             column=settings.group_column,
             cosine=settings.near_duplicates,
         )
-        _check(candidates, known)
-        picks = choose_picks(vectors, known, candidates.rows, settings.count, np.random.default_rng(settings.seed))
-        products = _show(cache, picks, columns, root=report.image_root or cache_path.parent)
+        _check_candidates(candidates, known_labels)
+        picks = choose_picks(
+            vectors, known_labels, candidates.rows, settings.count, np.random.default_rng(settings.seed)
+        )
+        products = _shown_products(cache, picks, columns, root=report.image_root or cache_path.parent)
     how = LATER if picks[0].likely else FIRST
     page = ReviewPage(
-        label=known.column,
-        classes=known.classes,
+        label=known_labels.column,
+        classes=known_labels.classes,
         products=products,
         earlier=list(corrections.labels.items()) if corrections else [],
         how=how,
         n_more=len(candidates.rows) - len(picks),
-        next_lines=_next_lines(str(cache_path), known.column, settings),
+        next_lines=_next_lines(str(cache_path), known_labels.column, settings),
     )
     output = free_path(Path()) if output_path is None else Path(output_path)
     page_path, table_path = write_review(page, output)
     return ReviewReport(
         page_path=page_path,
         table_path=table_path,
-        label=known.column,
-        classes=known.classes,
-        n_products=len(known.targets),
-        n_labelled=int((known.targets >= 0).sum()),
+        label=known_labels.column,
+        classes=known_labels.classes,
+        n_products=len(known_labels.targets),
+        n_labelled=int((known_labels.targets >= 0).sum()),
         n_asked=len(picks),
         n_candidates=len(candidates.rows),
         n_copies=candidates.n_copies,
@@ -127,8 +129,10 @@ def review_products(
     )
 
 
-def _know(cache: Cache, settings: ReviewSettings, corrections: Corrections | None) -> tuple[KnownLabels, list[str]]:
-    """Return what is known of the column that was asked for, and notes on what changed that, or that it is new."""
+def _read_labels(
+    cache: Cache, settings: ReviewSettings, corrections: Corrections | None
+) -> tuple[KnownLabels, list[str]]:
+    """Return the labels of the column to fill, with corrections, and notes on these, or that the column is new."""
     column = find_label_column(cache, settings.label, may_be_new=True)
     notes = []
     if column not in cache.columns():
@@ -138,26 +142,26 @@ def _know(cache: Cache, settings: ReviewSettings, corrections: Corrections | Non
     if corrections is not None:
         labels, changes = corrections.applied(labels, cache.ids())
         notes += changes
-    return know_labels(column, labels.tolist(), settings.classes), notes
+    return collect_labels(column, labels.tolist(), settings.classes), notes
 
 
-def _check(candidates: Candidates, known: KnownLabels) -> None:
-    """Check that there is somebody to ask for.
+def _check_candidates(candidates: Candidates, known_labels: KnownLabels) -> None:
+    """Check that there are products to ask for.
 
     Raises:
-        LabelError: there is none.
+        LabelError: there are none.
     """
     if not len(candidates.rows):
         raise LabelError(
-            f"Expected some products without a label in {known.column!r}, got none that may be asked for: "
-            f"{int((known.targets >= 0).sum())} of {len(known.targets)} have one, {candidates.n_copies} are copies of "
-            f"those, {candidates.n_placeholders} have a placeholder, and {candidates.n_without_vector} no vector. Name "
-            "another --label; heads-audit looks for labels that are wrong."
+            f"Expected some products without a label in {known_labels.column!r}, got none that may be asked for: "
+            f"{int((known_labels.targets >= 0).sum())} of {len(known_labels.targets)} have one, {candidates.n_copies} "
+            f"are copies of those, {candidates.n_placeholders} have a placeholder, and {candidates.n_without_vector} "
+            "no vector. Name another --label; heads-audit looks for labels that are wrong."
         )
 
 
-def _show(cache: Cache, picks: Sequence[Pick], columns: ReportColumns, *, root: Path) -> list[AskedProduct]:
-    """Return the products as a person sees them."""
+def _shown_products(cache: Cache, picks: Sequence[Pick], columns: ReportColumns, *, root: Path) -> list[AskedProduct]:
+    """Return the products with their titles and pictures."""
     ids = cache.id_column()
     images, titles = (cache.column(name) if name is not None else None for name in (columns.image, columns.title))
     thumbnails = Thumbnails(find_picture_folder(cache, images or [], root), side=PICTURE_SIDE)
@@ -172,14 +176,14 @@ def _show(cache: Cache, picks: Sequence[Pick], columns: ReportColumns, *, root: 
                 pick=pick,
             )
         )
-    if images and columns.image is not None and not any(one.picture for one in products):
+    if images and columns.image is not None and not any(product.picture for product in products):
         cells = [images[pick.row] for pick in picks]
         log.info("The page shows no pictures. %s", no_pictures_note(columns.image, cells))
     return products
 
 
 def _next_lines(cache_path: str, label: str, settings: ReviewSettings) -> list[str]:
-    """Return what to type when the page is done; ``{labels}`` stands for the file that it downloads."""
+    """Return the commands for when all products are labelled; ``{labels}`` stands for the file of the labels."""
     common = [cache_path, "--label", label]
     for modality, encoder in settings.encoders.items():
         common += ["--encoder", f"{modality}={encoder}"]

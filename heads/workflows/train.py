@@ -20,7 +20,7 @@ from heads.experiment.experiment import Experiment
 from heads.experiment.findings.evaluation import Findings, find_out
 from heads.experiment.findings.guards import add_guards
 from heads.experiment.late_fusion import Averaging, write_sweep
-from heads.experiment.problem import pose
+from heads.experiment.problem import Problem, pose
 from heads.experiment.problem_notes import redraw_notes
 from heads.experiment.pseudo_teacher import check_pseudo_labels
 from heads.experiment.pseudo_training import (
@@ -58,9 +58,9 @@ def train(
 ) -> RunReport:
     """Train every modality alone and the fusions asked for, write a run folder, and return what was found.
 
-    The test rows are looked at once, when all heads are done. With `report` a page on it all is put into the folder
-    last, and `trackers` are told of the run: should that fail, the run is whole without it. The heads are trained in
-    other `sizes` (`heads.settings.SIZES`) on the same rows, too; the run's are those of the settings.
+    The test rows are used once, when all heads are trained. With `report` a page on it all is put into the folder last,
+    and then `trackers` are told of the run: should either fail, the run is whole without it. With `sizes`
+    (`heads.settings.SIZES`) all heads are trained in these sizes, too, on the same rows, beside those of the settings.
 
     Raises:
         CacheError: the cache cannot be read, or lacks a modality.
@@ -74,25 +74,10 @@ def train(
         find_device(settings.device)  # before all is read
         with Cache(cache_path) as cache:
             columns = choose_columns(cache, report or ReportSettings())
-            problem = pose(cache, settings)
-            for note in redraw_notes(problem.labels, problem.folds, [settings.per_class]):
-                log.info(note)
-                problem.notes.append(note)
-            if settings.views:
-                problem = with_views(cache, problem, memory=settings.memory)
+            problem = _pose(cache, settings)
             samples = samples_of(cache, problem.combinations[0])
         experiment = Experiment.of(problem, settings, sides=SIDES, n_resamples=settings.n_resamples)
-        choice = None
-        if settings.pseudo_label:
-            check_pseudo_labels(experiment)
-            choice = choose(experiment, seed=settings.seed)  # before all, for nobody should train for nothing
-        roster = train_heads(experiment, settings, sizes=sizes)
-        pseudo = None
-        if choice:
-            again, pseudo = train_with_pseudo_labels(roster, experiment, settings, choice, sizes=sizes)
-            roster = again if again and pseudo.is_kept else roster
-        if settings.guard:
-            add_guards(roster, seed=settings.seed)
+        roster, pseudo = _train(experiment, settings, sizes)
         findings = find_out(roster, settings)
         averaging = roster.trained["late"].averaging if "late" in roster.trained else None
         mixture = averaging.mixture if averaging else None
@@ -100,9 +85,9 @@ def train(
             "command": list(command) if command else None,
             "cache": str(cache_path),
             "settings": asdict(settings),
-            **({"sizes": {size: _changes(of_size, settings) for size, of_size in sizes.items()}} if sizes else {}),
+            **({"sizes": {size: _changed_settings(sized, settings) for size, sized in sizes.items()}} if sizes else {}),
             "late_weights": dict(mixture.weights if mixture else experiment.weighting.fixed),
-            **_about(roster, experiment),
+            **_origin(roster, experiment),
         }
         run_path = write_run(
             Path(runs_path),
@@ -112,7 +97,7 @@ def train(
                 folder, roster, config=config, findings=findings, averaging=averaging, samples=samples, pseudo=pseudo
             ),
         )
-    found = RunReport(
+    run_report = RunReport(
         run_path=run_path,
         label=problem.labels.column,
         n_classes=len(problem.labels.classes),
@@ -135,21 +120,50 @@ def train(
         log.log(PROGRESS, "The run is in %s; its report follows.", run_path)
         from heads.reports.train_page import write_report  # matplotlib, Jinja2 and Pillow take half a second
 
-        report_path = write_report(found, roster, findings, averaging, config=config, columns=columns, settings=report)
-        found = replace(found, report_path=report_path, elapsed_s=time.monotonic() - started)
-    track(trackers, run_of_training(found, settings), report=found)
-    return found
+        report_path = write_report(
+            run_report, roster, findings, averaging, config=config, columns=columns, settings=report
+        )
+        run_report = replace(run_report, report_path=report_path, elapsed_s=time.monotonic() - started)
+    track(trackers, run_of_training(run_report, settings), report=run_report)
+    return run_report
+
+
+def _pose(cache: Cache, settings: TrainSettings) -> Problem:
+    """Return the problem, with its views if they are asked for, and with notes on classes that are drawn again."""
+    problem = pose(cache, settings)
+    for note in redraw_notes(problem.labels, problem.folds, [settings.per_class]):
+        log.info(note)
+        problem.notes.append(note)
+    return with_views(cache, problem, memory=settings.memory) if settings.views else problem
+
+
+def _train(
+    experiment: Experiment, settings: TrainSettings, sizes: Mapping[str, TrainSettings] | None
+) -> tuple[Roster, PseudoFinding | None]:
+    """Train the heads, with guards and pseudo-labels where asked for; return them, and what came of pseudo-labels."""
+    choice = None
+    if settings.pseudo_label:
+        check_pseudo_labels(experiment)
+        choice = choose(experiment, seed=settings.seed)  # first, as it may fail
+    roster, pseudo = train_heads(experiment, settings, sizes=sizes), None
+    if choice:
+        retrained, pseudo = train_with_pseudo_labels(roster, experiment, settings, choice, sizes=sizes)
+        roster = retrained if retrained and pseudo.is_kept else roster
+    if settings.guard:
+        add_guards(roster, seed=settings.seed)
+    return roster, pseudo
 
 
 def _notes(roster: Roster, pseudo: PseudoFinding | None) -> list[str]:
     return [*([pseudo.sentence] if pseudo else []), *roster.problem.notes, *roster.remarks]
 
 
-def _changes(other: TrainSettings, settings: TrainSettings) -> dict:
-    return {name: value for name, value in asdict(other).items() if value != getattr(settings, name)}
+def _changed_settings(sized: TrainSettings, settings: TrainSettings) -> dict:
+    """Return those settings of a size that differ from the run's."""
+    return {name: value for name, value in asdict(sized).items() if value != getattr(settings, name)}
 
 
-def _about(roster: Roster, experiment: Experiment) -> dict:
+def _origin(roster: Roster, experiment: Experiment) -> dict:
     """Return what a run was trained from and on, for its config.json."""
     problem = roster.problem
     return {
@@ -175,22 +189,22 @@ def _write(
     samples: Mapping[str, EncoderSamples],
     pseudo: PseudoFinding | None,
 ) -> None:
-    """Write the run's files."""
+    """Write the run's files into its folder."""
     problem, test = roster.problem, roster.split.test
     write_json(folder / "config.json", config)
     if problem.corrections:
         problem.corrections.write(folder)
-    found = {
+    metrics = {
         "heads": findings.metrics,
         "controls": findings.controls,
         "verdicts": [verdict.to_dict() for verdict in findings.verdicts],
         "missing": findings.missing,
         "late": asdict(averaging.mixture) if averaging else None,
         "notes": _notes(roster, pseudo),
-        **({"sizes": [asdict(one) for one in findings.sizes]} if findings.sizes else {}),
+        **({"sizes": [asdict(size) for size in findings.sizes]} if findings.sizes else {}),
         **({"pseudo_labels": asdict(pseudo)} if pseudo else {}),
     }
-    write_json(folder / "metrics.json", found)
+    write_json(folder / "metrics.json", metrics)
     if problem.pseudo_labels is not None:
         write_pseudo_labels(folder, problem)
     if averaging and averaging.validation_points:

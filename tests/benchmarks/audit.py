@@ -71,16 +71,18 @@ def rankings(evidence: Evidence, probabilities: np.ndarray) -> dict[str, np.ndar
     from cleanlab.rank import get_label_quality_scores
 
     said, targets = evidence.out_of_fold, evidence.targets
-    rows = np.flatnonzero(said.is_known)
+    rows = np.flatnonzero(said.is_tested)
     own = probabilities[rows] / probabilities[rows].sum(1, keepdims=True)
-    shares = np.mean([one.voices(targets, targets)[rows] for one in evidence.nearest.values()], axis=0)
+    shares = np.mean([one.vote_shares(targets, targets)[rows] for one in evidence.nearest.values()], axis=0)
     issues = find_label_issues(targets[rows], own, return_indices_ranked_by="self_confidence")
     scores = get_label_quality_scores(targets[rows], own)
     rank = rank_labels(evidence)
     return {
         "heads-audit": rank,
         "heads-audit, of cleanlab's kind": rank[is_label_issue(evidence)[rank]],
-        "heads alone, all": rows[np.argsort(said.of_given[rows] - said.of_others[rows], kind="stable")],
+        "heads alone, all": rows[
+            np.argsort(said.given_probabilities[rows] - said.alternative_probabilities[rows], kind="stable")
+        ],
         "neighbours alone, all": rows[np.argsort(shares, kind="stable")],
         "cleanlab's issues": rows[issues],
         "cleanlab's scores, all": rows[np.argsort(scores, kind="stable")],
@@ -91,10 +93,10 @@ def plant(evidence: Evidence, kind: str, seed: int, path: Path) -> np.ndarray:
     """Write a file of corrections that makes labels wrong; return which rows', (N,) bool."""
     generator = np.random.default_rng(seed)
     problem, classes = evidence.problem, evidence.problem.labels.classes
-    rows = generator.choice(np.flatnonzero(evidence.out_of_fold.is_known), N_PLANTED, replace=False)
+    rows = generator.choice(np.flatnonzero(evidence.out_of_fold.is_tested), N_PLANTED, replace=False)
     drawn = generator.integers(len(classes) - 1, size=N_PLANTED)
     drawn += drawn >= evidence.targets[rows]
-    new = drawn if kind == "random" else evidence.out_of_fold.others[rows]
+    new = drawn if kind == "random" else evidence.out_of_fold.alternatives[rows]
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("product", "label")])
         csv.writer(file).writerows((problem.ids[row], classes[code]) for row, code in zip(rows, new, strict=True))
@@ -113,7 +115,7 @@ def planted(cache_path: Path, *, label: str, n_seeds: int) -> None:
     """Print each way's precision at 200, and how many rows it lists with how many of the planted among them."""
     settings = AuditSettings(label=label)
     clean, _ = gather(cache_path, settings)
-    known = clean.out_of_fold.is_known
+    known = clean.out_of_fold.is_tested
     print(
         f"{cache_path.name}, {label}: {int(known.sum())} rows, {len(clean.problem.labels.classes)} classes", flush=True
     )
@@ -217,7 +219,7 @@ def compare(*, n_rows: int, n_classes: int) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     usable, targets = np.ones(n_rows, dtype=bool), generator.integers(n_classes, size=n_rows)
     found = nearest.find_nearest(vectors, "image", usable=usable, targets=targets, groups=np.arange(n_rows), k=10)
-    found.voices(targets, targets)
+    found.vote_shares(targets, targets)
     used = resource.getrusage(resource.RUSAGE_SELF)
     print(
         f"{n_rows} rows: {before:.2f} GiB before, {used.ru_maxrss / 2**20:.2f} GiB at most, "

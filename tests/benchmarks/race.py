@@ -157,8 +157,8 @@ class Stored:
                     self.outcomes[job] = memo.get(keys.of(job), n_classes=n_classes, **rows)
 
 
-class StoredBench:
-    """A bench that trains nothing: folds stand in another order, rows are drawn."""
+class StoredRunner:
+    """A runner that trains nothing: folds stand in another order, rows are drawn."""
 
     def __init__(self, stored: Stored, order: np.ndarray, *, generator: np.random.Generator | None) -> None:
         self.problem, taken = shuffled(stored.problem, order, generator)
@@ -231,22 +231,22 @@ def repeat(stored: Stored, n_repeats: int, *, draw_rows: bool) -> None:
     for number in range(n_repeats):
         generator = np.random.default_rng(number)
         order = generator.permutation(len(stored.problem.folds))
-        bench = StoredBench(stored, order, generator=generator if draw_rows else None)
-        lines.append(compared(bench, stored.configurations, seed=number))
+        runner = StoredRunner(stored, order, generator=generator if draw_rows else None)
+        lines.append(compared(runner, stored.configurations, seed=number))
         click.echo(f"repeat {number}: {lines[-1]}")
     summed(lines)
 
 
-def compared(bench: Any, configurations: list[Configuration], *, seed: int) -> dict[str, float]:
+def compared(runner: Any, configurations: list[Configuration], *, seed: int) -> dict[str, float]:
     """Return what a race on a stored ablation saves, and how far its winners are behind those of all folds."""
-    race = Race(bench, configurations, seed=seed)
+    race = Race(runner, configurations, seed=seed)
     race.run()
-    line: dict[str, float] = {"jobs": len(bench.outcomes), "dropped": len(race.dropped)}
+    line: dict[str, float] = {"jobs": len(runner.outcomes), "dropped": len(race.dropped)}
     for name, is_single in (("fusion", False), ("single", True)):
         family = [one for one in configurations if one.is_single is is_single]
-        best = max(family, key=bench.mean)
-        left = max((one for one in family if one not in race.dropped), key=bench.mean)
-        line[f"{name}_lost"] = float(100 * (bench.mean(best) - bench.mean(left)))
+        best = max(family, key=runner.mean)
+        left = max((one for one in family if one not in race.dropped), key=runner.mean)
+        line[f"{name}_lost"] = float(100 * (runner.mean(best) - runner.mean(left)))
         line[f"same_{name}"] = best == left
     return line
 
@@ -313,8 +313,8 @@ def seeds(folder: Path, n_repeats: int) -> None:
             runs = folder / f"small {number}"
             ablate(path, settings=settings, runs_path=runs, with_report=False)
             stored = Stored(path, settings, runs / "memo.sqlite")
-            bench = StoredBench(stored, np.arange(len(stored.problem.folds)), generator=None)
-            lines.append(compared(bench, stored.configurations, seed=number))
+            runner = StoredRunner(stored, np.arange(len(stored.problem.folds)), generator=None)
+            lines.append(compared(runner, stored.configurations, seed=number))
             click.echo(f"problem {number}: {lines[-1]}")
     summed(lines)
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from heads.ablation.engines.protocol import Done
+from heads.ablation.engines.protocol import FinishedJob
 from heads.device import describe_device
 from heads.errors import HeadError, HeadMemoryError
 from heads.experiment.configuration import FoldJob
@@ -33,16 +33,18 @@ class LocalEngine:
         """Yield the engine; it needs no more than the experiment."""
         yield cls(experiment)
 
-    def train(self, jobs: Sequence[FoldJob], take: Callable[[Done], None]) -> None:
+    def train(self, jobs: Sequence[FoldJob], take: Callable[[FinishedJob], None]) -> None:
         """Train jobs, and let `take` have what comes of each."""
         for wave in self._waves(jobs):
-            self._experiment.run(wave, lambda job, result: take(self._done(job, result)), keeps_what_is_done=True)
+            self._experiment.run(
+                wave, lambda job, result: take(self._finished_job(job, result)), keeps_what_is_done=True
+            )
 
-    def _done(self, job: FoldJob, result: Trained | HeadError) -> Done:
+    def _finished_job(self, job: FoldJob, result: Trained | HeadError) -> FinishedJob:
         if isinstance(result, HeadError):
-            return Done(job, failed(result), is_lasting=not isinstance(result, HeadMemoryError))
+            return FinishedJob(job, failed(result), is_lasting=not isinstance(result, HeadMemoryError))
         labels, split = self._experiment.problem.labels, self._experiment.problem.folds[job.fold]
-        return Done(job, outcome_of(result, labels.targets, split, n_classes=len(labels.classes)))
+        return FinishedJob(job, outcome_of(result, labels.targets, split, n_classes=len(labels.classes)))
 
     def _waves(self, jobs: Sequence[FoldJob]) -> Iterator[list[FoldJob]]:
         """Yield jobs that are trained at once."""
@@ -52,13 +54,13 @@ class LocalEngine:
         wave: list[FoldJob] = []
         wave_bytes = 0
         n_classes = len(self._experiment.problem.labels.classes)
-        for (fold, _), of_cell in sorted(cells.items()):
+        for (fold, _seed), cell_jobs in sorted(cells.items()):
             split = self._experiment.problem.folds[fold]
-            n_members = len({member for job in of_cell for member in job.members})
+            n_members = len({member for job in cell_jobs for member in job.members})
             cell_bytes = n_members * (len(split.validation) + len(split.test)) * n_classes * 4
             if wave and wave_bytes + cell_bytes > WAVE_BYTES:
                 yield wave
                 wave, wave_bytes = [], 0
-            wave, wave_bytes = wave + of_cell, wave_bytes + cell_bytes
+            wave, wave_bytes = wave + cell_jobs, wave_bytes + cell_bytes
         if wave:
             yield wave

@@ -12,11 +12,11 @@ from heads.experiment.configuration import FoldJob
 from heads.experiment.experiment import Experiment
 from heads.experiment.results import Outcome
 
-__all__ = ["Done", "Engine"]
+__all__ = ["Engine", "FinishedJob"]
 
 
-class Done(NamedTuple):
-    """What came of a job."""
+class FinishedJob(NamedTuple):
+    """A job that is done, and what came of it."""
 
     job: FoldJob
     outcome: Outcome
@@ -38,7 +38,7 @@ class Engine(Protocol):
     def trained_on(self) -> Mapping[str, str]:
         """What is computed on, and in which numbers."""
 
-    def train(self, jobs: Sequence[FoldJob], take: Callable[[Done], None]) -> None:
+    def train(self, jobs: Sequence[FoldJob], take: Callable[[FinishedJob], None]) -> None:
         """Train jobs, and let `take` have what comes of each as soon as it is there, in any order.
 
         Members of late fusion are trained with it and taken too, so that a job may be taken twice. What is trained when

@@ -12,7 +12,7 @@ from cache import Cache
 from cache.workers.ray_pool import RayPool
 from heads.ablation.ablation_settings import AblationSettings
 from heads.ablation.engines.local_engine import LocalEngine
-from heads.ablation.engines.protocol import Done
+from heads.ablation.engines.protocol import FinishedJob
 from heads.ablation.job_keys import JobKeys
 from heads.ablation.units import units_of
 from heads.errors import HeadError
@@ -24,14 +24,16 @@ __all__ = ["RayEngine", "Trainer"]
 
 TASKS_A_WORKER = 4  # so that the last ones end together, and little is lost with a worker
 
-Answer = tuple[Mapping[str, str], list[tuple[str, Done]]]  # what was trained on, and each job's key and what came of it
+Answer = tuple[
+    Mapping[str, str], list[tuple[str, FinishedJob]]
+]  # what was trained on, and each job's key and what came of it
 
 
 class Trainer:
-    """A worker: it reads the cache there, poses the same problem, and trains what it is given.
+    """A worker: it reads the cache on its node, poses the same problem, and trains the jobs that it is sent.
 
     Raises:
-        HeadError: there is no such folder or cache on that node.
+        HeadError: the node has no such folder or cache.
     """
 
     def __init__(self, folder: Path, cache_path: Path, settings: AblationSettings) -> None:
@@ -50,13 +52,13 @@ class Trainer:
 
     def do(self, jobs: Sequence[FoldJob]) -> Answer:
         """Train jobs, and return what came of them."""
-        outcomes: list[Done] = []
+        outcomes: list[FinishedJob] = []
         self._engine.train(jobs, outcomes.append)
-        return self._engine.trained_on, [(self._keys.of(done.job), done) for done in outcomes]
+        return self._engine.trained_on, [(self._keys.of(finished.job), finished) for finished in outcomes]
 
 
 class RayEngine:
-    """Jobs go to workers, some at a time, and what came of them comes back; no vector passes between machines.
+    """Jobs go to workers, some at a time, and their outcomes come back; no vector passes between machines.
 
     `experiment` is that of the driver, which trains nothing.
 
@@ -80,7 +82,7 @@ class RayEngine:
         with RayPool(Trainer, arguments, settings=settings.ray) as pool:
             yield cls(experiment, pool)
 
-    def train(self, jobs: Sequence[FoldJob], take: Callable[[Done], None]) -> None:
+    def train(self, jobs: Sequence[FoldJob], take: Callable[[FinishedJob], None]) -> None:
         """Have jobs trained, and let `take` have what comes of each."""
         units = units_of(jobs, lambda job: job.members)  # in their order: those of like shape are stacked
         size = -(-len(units) // (TASKS_A_WORKER * self._pool.n_wanted))
@@ -91,13 +93,13 @@ class RayEngine:
                     f"Expected all workers to train on one kind of device, got {_shown(self.trained_on)} and "
                     f"{_shown(trained_on)}. Name one with --device and --precision."
                 )
-            for key, done in outcomes:
-                if key != self._keys.of(done.job):
+            for key, finished in outcomes:
+                if key != self._keys.of(finished.job):
                     raise HeadError(
                         "Expected every worker to learn from the same cache and heads as are here, but one has others "
                         "at that path. Put them on a file system that all share."
                     )
-                take(done)
+                take(finished)
 
 
 def _describe(jobs: Sequence[FoldJob]) -> str:

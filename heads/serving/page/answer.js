@@ -1,9 +1,9 @@
-/** What the server answered: by all, by each modality, and by each head. */
+/** The server's answer on the page: from all modalities, from each of them, and from each head. */
 
-import { $, bar, bars, datum, make, named, number, percent, quiet } from "./elements.js";
+import { $, bar, bars, datum, listed, make, number, percent, quiet } from "./elements.js";
 import { showLate } from "./mix.js";
 
-const STATUSES = { // as in embed/contents/statuses.py, to a person
+const STATUSES = { // those of embed/contents/statuses.py, in words
   absent: { image: "no picture given", text: "no text given", metadata: "nothing filled in" },
   empty: { image: "the file is empty", text: "no text given" },
   not_an_image: "the file is no picture that can be read",
@@ -26,39 +26,40 @@ export function showNothing() {
   $("spoken").textContent = "";
 }
 
-/** Show an answer of the server that tells `about` itself; of a picture that was given say why it was not used. */
+/** Show an answer; `about` are the server's facts. Of a picture that was given but not used, say why. */
 export function showAnswer(answer, about, hasPicture) {
   $("answer").classList.remove("stale");
-  const known = answer.answer !== null;
+  const isAnswered = answer.answer !== null;
   const failed = hasPicture && (answer.statuses.image ?? "ok") !== "ok";
   $("picture-status").textContent = failed ? `Not used: ${inWords("image", answer.statuses.image)}.` : "";
   $("picture-status").hidden = !failed;
   $("nothing").hidden = true;
   $("result").hidden = false;
-  $("answered-by").textContent = known ? `Answered by ${about.head}` : "The head has nothing to go by";
-  $("best").textContent = known ? answer.answer : "no answer";
-  if (known) number($("probability"), answer.probability);
+  $("answered-by").textContent = isAnswered ? `Answered by ${about.head}` : "The head has nothing to go by";
+  $("best").textContent = isAnswered ? answer.answer : "no answer";
+  if (isAnswered) number($("probability"), answer.probability);
   else $("probability").textContent = "";
   $("top").replaceChildren(...bars(answer.top, "fused"));
   $("disagree").hidden = !answer.disagree;
   $("disagree").textContent = `They disagree: ${votes(answer)}.`;
   $("modalities").replaceChildren(...about.modalities.map((name) => modalityRow(name, answer)));
-  $("heads").replaceChildren(...Object.entries(answer.heads).map(([name, one]) => make("li", {},
-    make("span", { classes: "head" }, name), make("span", { dir: "auto" }, one ? one.answer : "no answer"),
-    quiet(one ? percent(one.probability) : ""))));
-  $("peek").textContent = known ? `${answer.answer}, ${percent(answer.probability)}` : "no answer";
+  $("heads").replaceChildren(...Object.entries(answer.heads).map(([name, headAnswer]) => make("li", {},
+    make("span", { classes: "head" }, name),
+    make("span", { dir: "auto" }, headAnswer ? headAnswer.answer : "no answer"),
+    quiet(headAnswer ? percent(headAnswer.probability) : ""))));
+  $("peek").textContent = isAnswered ? `${answer.answer}, ${percent(answer.probability)}` : "no answer";
   $("spoken").textContent = `${$("peek").textContent}. ${answer.disagree ? $("disagree").textContent : ""}`;
   showLate(answer);
 }
 
-/** Return which modalities say what, in words. */
+/** Return in words which modalities say which class. */
 function votes(answer) {
-  const answers = new Map();
-  for (const name of Object.keys(answer.explain.probabilities)) {
-    const one = answer.heads[name]?.answer;
-    if (one !== undefined) answers.set(one, [...(answers.get(one) ?? []), name]);
+  const voters = new Map(); // class -> modalities
+  for (const modality of Object.keys(answer.explain.probabilities)) {
+    const vote = answer.heads[modality]?.answer;
+    if (vote !== undefined) voters.set(vote, [...(voters.get(vote) ?? []), modality]);
   }
-  return [...answers].map(([one, names]) => `${named(names)} ${names.length > 1 ? "say" : "says"} ${one}`).join("; ");
+  return [...voters].map(([vote, names]) => `${listed(names)} ${names.length > 1 ? "say" : "says"} ${vote}`).join("; ");
 }
 
 function modalityRow(name, answer) {

@@ -3,8 +3,8 @@
 export const $ = (id) => document.getElementById(id);
 
 export function make(tag, values = {}, ...children) {
-  const { classes, ...others } = values;
-  const element = Object.assign(document.createElement(tag), others);
+  const { classes, ...properties } = values;
+  const element = Object.assign(document.createElement(tag), properties);
   if (classes) element.className = classes;
   element.append(...children);
   return element;
@@ -26,7 +26,7 @@ export function number(element, share) {
 
 export function bar(share, kind) {
   const fill = make("span", { classes: `fill ${kind}` });
-  fill.style.width = `${100 * share}%`; // by the object model, which the policy permits
+  fill.style.width = `${100 * share}%`; // not as an attribute, which the content security policy forbids
   return make("span", { classes: "bar", ariaHidden: "true" }, fill);
 }
 
@@ -35,4 +35,5 @@ export function bars(answers, kind) {
     make("span", { classes: "name", dir: "auto", title: answer }, answer), bar(probability, kind), datum(probability)));
 }
 
-export const named = (words) => words.length > 1 ? `${words.slice(0, -1).join(", ")} and ${words.at(-1)}` : words.join("");
+export const listed = (words) =>
+  words.length > 1 ? `${words.slice(0, -1).join(", ")} and ${words.at(-1)}` : words.join("");

@@ -1,14 +1,14 @@
-/** Late fusion by hand: a slider a modality, and what the answer would be. */
+/** Late fusion by hand: a slider for each modality's weight, and the answer by these weights. */
 
 import { $, bars, make, number, percent } from "./elements.js";
 import { likeliest, reweighed, trainedWeights } from "./late.js";
 
 let weights = {}; // modality -> weight, of sum 1
 let trained = {};
-let trainedWords = ""; // what these are
-let explain = null; // of the last answer: what each modality says
+let trainedWords = ""; // for the trained weights
+let explain = null; // of the last answer: the probabilities of each modality's head
 
-/** Begin with the weights of the heads that the server tells `about`. */
+/** Make the sliders, at the weights that the server's facts tell. */
 export function makeSliders(about) {
   weights = trained = trainedWeights(about);
   trainedWords = about.late_weights ? "as trained" : "at equal weights";
@@ -20,7 +20,7 @@ export function makeSliders(about) {
       show();
     };
     slider.addEventListener("input", () => move(slider.valueAsNumber / 100));
-    slider.addEventListener("keydown", (event) => { // whole points, whatever `any` makes of a key
+    slider.addEventListener("keydown", (event) => { // by whole points, which the step "any" would not do
       const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 }[event.key];
       if (!step) return;
       event.preventDefault();
@@ -31,50 +31,52 @@ export function makeSliders(about) {
   }));
 }
 
-/** Show what the weights make of an answer. */
+/** Show the late fusion of an answer by the sliders' weights. */
 export function showLate(answer) {
   explain = answer.explain;
   show();
 }
 
 function show() {
-  const given = Object.keys(weights).filter((name) => explain.probabilities[name]);
-  $("mix").hidden = Object.keys(weights).length < 2 || !given.length;
+  const present = Object.keys(weights).filter((name) => explain.probabilities[name]);
+  $("mix").hidden = Object.keys(weights).length < 2 || !present.length;
   if ($("mix").hidden) return;
-  const [best, ...others] = likeliest(explain, weights, 3);
+  const top = likeliest(explain, weights, 3);
+  const [best] = top;
   $("late-best").textContent = best.answer;
   number($("late-probability"), best.probability);
-  $("late-top").replaceChildren(...bars([best, ...others], "late"));
+  $("late-top").replaceChildren(...bars(top, "late"));
   const moved = Object.keys(weights).some((name) => Math.abs(weights[name] - trained[name]) > 1e-9);
-  const [before] = likeliest(explain, trained, 1);
+  const [trainedBest] = likeliest(explain, trained, 1);
   $("trained").disabled = !moved;
-  $("late-trained").textContent = moved ? `${trainedWords}: ${before.answer}, ${percent(before.probability)}` : "";
-  const total = given.reduce((sum, name) => sum + weights[name], 0);
+  const { answer, probability } = trainedBest;
+  $("late-trained").textContent = moved ? `${trainedWords}: ${answer}, ${percent(probability)}` : "";
+  const total = present.reduce((sum, name) => sum + weights[name], 0);
   for (const slider of $("sliders").querySelectorAll("input")) {
     const share = weights[slider.name];
-    const counts = percent(total > 0 ? share / total : 1 / given.length);
+    const renormalised = percent(total > 0 ? share / total : 1 / present.length);
     const absent = !explain.probabilities[slider.name];
     slider.value = 100 * share;
     slider.style.setProperty("--share", `${100 * share}%`);
     slider.closest("div").classList.toggle("missing", absent);
-    slider.nextElementSibling.textContent = absent ? "not given" : counts;
+    slider.nextElementSibling.textContent = absent ? "not given" : renormalised;
     slider.ariaValueText = `${slider.nextElementSibling.textContent}: ${best.answer}, ${percent(best.probability)}`;
   }
-  showStrip(given);
+  showStrip(present);
 }
 
 /** Show which class wins from one end of the two weights to the other. */
-function showStrip(given) {
-  $("winners").hidden = given.length !== 2 || Object.keys(weights).length !== 2;
+function showStrip(present) {
+  $("winners").hidden = present.length !== 2 || Object.keys(weights).length !== 2;
   if ($("winners").hidden) return;
   const parts = [];
-  for (let place = 0; place <= 100; place++) {
-    const [{ answer }] = likeliest(explain, reweighed(weights, trained, given[0], place / 100), 1);
+  for (let points = 0; points <= 100; points++) {
+    const [{ answer }] = likeliest(explain, reweighed(weights, trained, present[0], points / 100), 1);
     if (parts.at(-1)?.answer === answer) parts.at(-1).size++;
     else parts.push({ answer, size: 1 });
   }
   const marker = make("i");
-  marker.style.left = `${100 * weights[given[0]]}%`;
+  marker.style.left = `${100 * weights[present[0]]}%`;
   $("strip").replaceChildren(...parts.map((part) => {
     const element = make("span", { title: part.answer, dir: "auto" }, part.answer);
     element.style.flexGrow = part.size;
@@ -85,5 +87,5 @@ function showStrip(given) {
 $("trained").addEventListener("click", () => {
   weights = trained;
   show();
-  $("sliders").querySelector("input").focus(); // the button is off now
+  $("sliders").querySelector("input").focus(); // as the button is disabled now
 });

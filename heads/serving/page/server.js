@@ -1,8 +1,8 @@
-/** What the server is asked, the token that it may want, and what is said where it refuses. */
+/** Requests to the server, with the token that it may ask for, and the display of their errors. */
 
 import { $, make } from "./elements.js";
 
-const MOST_TRIES = 3; // by itself, where the server is busy
+const MOST_TRIES = 3; // without a click, where the server is busy
 
 let token = sessionStorage.getItem("token") || "";
 
@@ -32,43 +32,40 @@ export async function send(path, options = {}) {
 
 export const ask = async (path, options) => (await send(path, options)).json();
 
-export function calm(place) {
-  clearInterval(place.countdown);
-  place.hidden = true;
-  place.replaceChildren();
+export function clearError(box) {
+  clearInterval(box.countdown);
+  box.hidden = true;
+  box.replaceChildren();
 }
 
-/** Say what went wrong and offer another try; where the server is busy it is made by itself after a while. */
-export function complain(place, error, again, tries = 1) {
+/** Show an error in `box` and offer to `retry`, which gets the number of the try; if the server is busy, do so soon. */
+export function showError(box, error, retry, tries = 1) {
   if (error.name === "AbortError") return;
-  calm(place);
+  clearError(box);
   if (error.status === 401) {
     $("token-hint").textContent = token ? "The server did not accept that token." : $("token-hint").textContent;
     $("token-hint").classList.toggle("bad", Boolean(token));
     $("gate").hidden = false;
-    $("gate").again = again;
+    $("gate").retry = retry;
     $("token").focus();
     return;
   }
-  const retry = () => {
-    calm(place);
-    again(tries + 1);
+  const retryAs = (number) => {
+    clearError(box);
+    retry(number);
   };
-  const rest = make("span", { classes: "quiet", ariaHidden: "true" });
-  place.append(make("span", {}, error.message, " ", rest));
-  place.hidden = false;
+  const countdown = make("span", { classes: "quiet", ariaHidden: "true" });
+  box.append(make("span", {}, error.message, " ", countdown));
+  box.hidden = false;
   if (error.status >= 400 && error.status < 500 && error.status !== 429) return; // it would be refused again
   const button = make("button", { type: "button", classes: "plain" }, "Try again");
-  button.addEventListener("click", () => {
-    calm(place);
-    again(1);
-  });
-  place.append(button);
+  button.addEventListener("click", () => retryAs(1));
+  box.append(button);
   if (error.status !== 503 || tries >= MOST_TRIES) return;
   let seconds = Math.ceil(error.wait);
-  const tell = () => (rest.textContent = `Another try in ${seconds} s.`);
-  tell();
-  place.countdown = setInterval(() => (--seconds > 0 ? tell() : retry()), 1000);
+  const showSeconds = () => (countdown.textContent = `Another try in ${seconds} s.`);
+  showSeconds();
+  box.countdown = setInterval(() => (--seconds > 0 ? showSeconds() : retryAs(tries + 1)), 1000);
 }
 
 $("gate").addEventListener("submit", (event) => {
@@ -77,5 +74,5 @@ $("gate").addEventListener("submit", (event) => {
   sessionStorage.setItem("token", token);
   $("token").value = "";
   $("gate").hidden = true;
-  $("gate").again(1);
+  $("gate").retry(1);
 });

@@ -1,51 +1,51 @@
-/** The known products that are most like the one that is given. */
+/** The known products that are most like the one in the form. */
 
 import { $, make, quiet } from "./elements.js";
-import { body } from "./given.js";
-import { ask, calm, complain, hasToken, send } from "./server.js";
+import { formData } from "./product_form.js";
+import { ask, clearError, hasToken, send, showError } from "./server.js";
 
 const N_SIMILAR = 12;
 
-let turn = new AbortController();
-let said = null; // the answer to the product as it stands
+let request = new AbortController(); // for the similar products; aborted as soon as the product changes
+let answered = null; // the answer to the product in the form
 
-/** Offer the ways in which products may be alike. */
+/** Offer the modalities by which products may be alike. */
 export function makeWays(about) {
   const ways = about.similar_by ?? ["fused", ...about.modalities.filter((name) => name !== "metadata")];
   $("by").append(...ways.map((value, n) => make("label", {},
     make("input", { type: "radio", name: "by", value, defaultChecked: !n }), make("span", {}, value))));
 }
 
-/** Stop looking: the product is another one. */
+/** Stop looking, as the product has changed. */
 export function stop() {
-  turn.abort();
-  calm($("similar-trouble"));
+  request.abort();
+  clearError($("similar-trouble"));
 }
 
 /** Look for products like the one that was answered. */
 export function showSimilar(answer) {
-  said = answer;
+  answered = answer;
   return find();
 }
 
 async function find(tries = 1) {
   stop();
-  const { signal } = turn = new AbortController();
+  const { signal } = request = new AbortController();
   const radios = [...$("by").querySelectorAll("input")];
-  const given = radios.filter((radio) => said.statuses[radio.value] === "ok");
-  $("similar").hidden = !given.length;
+  const usable = radios.filter((radio) => answered.statuses[radio.value] === "ok");
+  $("similar").hidden = !usable.length;
   if ($("similar").hidden) return;
-  for (const radio of radios) radio.disabled = radio.value !== "fused" && !given.includes(radio);
+  for (const radio of radios) radio.disabled = radio.value !== "fused" && !usable.includes(radio);
   if ($("by").querySelector(":checked").disabled) radios.find((radio) => !radio.disabled).checked = true;
   $("similar").ariaBusy = "true";
   try {
     const by = $("by").querySelector(":checked").value;
-    const { products } = await ask("similar", { method: "POST", body: body({ n: N_SIMILAR, by }), signal });
+    const { products } = await ask("similar", { method: "POST", body: formData({ n: N_SIMILAR, by }), signal });
     if (!signal.aborted) $("products").replaceChildren(...products.map((product) => card(product, signal)));
   } catch (error) {
     if (signal.aborted) return;
     $("products").replaceChildren();
-    complain($("similar-trouble"), error, find, tries);
+    showError($("similar-trouble"), error, find, tries);
   } finally {
     if (!signal.aborted) $("similar").ariaBusy = "false";
   }
@@ -61,7 +61,7 @@ function card(product, signal) {
     show(URL.createObjectURL(blob)); // an <img> sends no token
     frame.firstChild.onload = (event) => URL.revokeObjectURL(event.target.src);
   }).catch(blank);
-  const classes = product.label === said.answer ? "good" : "";
+  const classes = product.label === answered.answer ? "good" : "";
   return make("li", {}, frame, make("p", { classes: "title", dir: "auto" }, product.title || product.id),
     make("p", { classes: "facts" }, make("span", { dir: "auto", classes }, product.label ?? ""),
       make("data", { value: product.similarity, title: "cosine similarity" }, product.similarity.toFixed(2))));

@@ -1,4 +1,4 @@
-"""What a request gives of a product, read from JSON, from a form, or from a picture's bytes."""
+"""The products of a request, read from JSON, from a form, or from a picture's bytes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from starlette.requests import Request
 from heads.serving.refusal import Refusal
 from heads.serving.serve_settings import ServeSettings
 
-__all__ = ["Given", "Options", "given_of", "json_of", "read_many", "read_one"]
+__all__ = ["Options", "ProductRequest", "json_of", "product_request", "read_many", "read_one"]
 
 MOST_FIELDS = 1000  # of a form
 PRODUCT_FIELDS = ("id", "image", "text", "columns")
 
-Options = dict[str, Any]  # how to answer, as it came
+Options = dict[str, Any]  # how to answer, unchecked
 
 
 @dataclass(frozen=True)
-class Given:
+class ProductRequest:
     """One product: its id in the cache, or the bytes of its picture, its text, its cells by column."""
 
     product_id: str | None = None
@@ -33,11 +33,11 @@ class Given:
     text: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
 
-    def checked(self, settings: ServeSettings) -> Given:
-        """Return it, if it is a product and no larger than it may be.
+    def checked(self, settings: ServeSettings) -> ProductRequest:
+        """Return the request, if it is one for a product and no larger than it may be.
 
         Raises:
-            Refusal: 422 or 413.
+            Refusal: 422, it is for no product; 413, it is too large.
         """
         raw = [self.image, *(cell.strip() for cell in (self.text or "", *self.columns.values()))]
         if self.product_id is not None and (self.image is not None or self.text is not None or self.columns):
@@ -56,11 +56,13 @@ class Given:
         return self
 
 
-async def read_one(request: Request, settings: ServeSettings, *, names: tuple[str, ...]) -> tuple[Given, Options]:
-    """Return the product that a request gives, and its options, whose names are known.
+async def read_one(
+    request: Request, settings: ServeSettings, *, names: tuple[str, ...]
+) -> tuple[ProductRequest, Options]:
+    """Return the product in a request, and its options; `names` are those that there may be.
 
     Raises:
-        Refusal: it gives none, or in a form that is not read.
+        Refusal: it has no product, or in a format that is not read.
     """
     options = _query(request, names)
     body = await request.body()
@@ -70,25 +72,25 @@ async def read_one(request: Request, settings: ServeSettings, *, names: tuple[st
         if not isinstance(value, dict):
             raise Refusal(422, f'Expected a JSON object, got {_kind(value)}. Send one such as {{"id": "1"}}.')
         options |= {name: value.pop(name) for name in names if name in value}
-        given = given_of(value)
+        requested = product_request(value)
     elif kind.startswith("image/"):
-        given = Given(image=body)
+        requested = ProductRequest(image=body)
     elif kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
-        given, more = await _form(request, body, names)
-        options |= more
+        requested, form_options = await _form(request, body, names)
+        options |= form_options
     else:
         raise Refusal(
             415,
             f"Expected multipart/form-data, application/json or image/*, got {kind[:80] or 'no Content-Type'}. Name "
             "what you send.",
         )
-    return given.checked(settings), options
+    return requested.checked(settings), options
 
 
 async def read_many(
     request: Request, settings: ServeSettings, *, names: tuple[str, ...]
-) -> tuple[list[Given | Refusal], Options]:
-    """Return the products of a JSON list, each by itself or why it is none, and options for all of them.
+) -> tuple[list[ProductRequest | Refusal], Options]:
+    """Return the products of a JSON list, for each that is wrong its refusal, and the options for all of them.
 
     Raises:
         Refusal: there is no such list, or it is too long.
@@ -108,20 +110,20 @@ async def read_many(
             413 if value else 422,
             f"Expected 1 to {settings.max_products} products, got {len(value)}. Send them in several requests.",
         )
-    products: list[Given | Refusal] = []
-    for one in value:
+    products: list[ProductRequest | Refusal] = []
+    for item in value:
         try:
-            products.append(given_of(one).checked(settings))
+            products.append(product_request(item).checked(settings))
         except Refusal as refusal:
             products.append(refusal)
     return products, options
 
 
-def given_of(value: Any) -> Given:
-    """Return the product that a JSON value is.
+def product_request(value: Any) -> ProductRequest:
+    """Return the product that a JSON value describes.
 
     Raises:
-        Refusal: it is none.
+        Refusal: it describes none.
     """
     if not isinstance(value, dict):
         raise Refusal(422, f"Expected a product to be a JSON object, got {_kind(value)}.")
@@ -138,7 +140,7 @@ def given_of(value: Any) -> Given:
     if not isinstance(columns, dict | None):
         raise Refusal(422, f'Expected columns to be an object such as {{"gender": "Men"}}, got {_kind(columns)}.')
     cells = {name: _cell(name, cell) for name, cell in (columns or {}).items() if cell is not None}
-    return Given(words["id"], _base64(words["image"]), words["text"], cells)
+    return ProductRequest(words["id"], _base64(words["image"]), words["text"], cells)
 
 
 def _cell(name: str, cell: Any) -> str:
@@ -150,7 +152,7 @@ def _cell(name: str, cell: Any) -> str:
 
 
 def _base64(text: str | None) -> bytes | None:
-    """Return the bytes that a text is the base64 of, with line breaks or as a data URL, too."""
+    """Return the bytes that a text encodes in base64, which may have line breaks or be a data URL."""
     if text is None:
         return None
     code = text.partition(",")[2] if text.startswith("data:") else text
@@ -163,10 +165,10 @@ def _base64(text: str | None) -> bytes | None:
 
 
 def json_of(body: bytes) -> Any:
-    """Return what a body of JSON says.
+    """Return the value that a body encodes in JSON.
 
     Raises:
-        Refusal: 400, it is none.
+        Refusal: 400, it is no JSON.
     """
     try:
         return json.loads(body)
@@ -174,7 +176,7 @@ def json_of(body: bytes) -> Any:
         raise Refusal(400, f"Expected JSON, got what is none: {error}. Mend it.") from error
 
 
-async def _form(request: Request, body: bytes, names: tuple[str, ...]) -> tuple[Given, Options]:
+async def _form(request: Request, body: bytes, names: tuple[str, ...]) -> tuple[ProductRequest, Options]:
     _check_end(request, body)
     try:
         form = await request.form(max_files=2, max_fields=MOST_FIELDS, max_part_size=max(1, len(body)))
@@ -187,7 +189,7 @@ async def _form(request: Request, body: bytes, names: tuple[str, ...]) -> tuple[
 
 
 def _check_end(request: Request, body: bytes) -> None:
-    """Refuse a multipart body that breaks off: its last part would be missing in silence."""
+    """Refuse a multipart body that breaks off, whose last part would be silently missing."""
     from python_multipart.multipart import parse_options_header
 
     kind, parameters = parse_options_header(request.headers["content-type"])
@@ -195,29 +197,29 @@ def _check_end(request: Request, body: bytes) -> None:
         raise Refusal(400, "Expected a well-formed form, got one whose last boundary is missing. Send all of it.")
 
 
-async def _fields(form: FormData, names: tuple[str, ...]) -> tuple[Given, Options]:
-    given, options = Given(), Options()
-    seen: set[str] = set()
+async def _fields(form: FormData, names: tuple[str, ...]) -> tuple[ProductRequest, Options]:
+    requested, options = ProductRequest(), Options()
+    field_names: set[str] = set()
     for name, value in form.multi_items():
-        if name in seen:
+        if name in field_names:
             raise Refusal(422, f"Expected each field once, got {name[:80]!r} twice. Leave one out.")
-        seen.add(name)
+        field_names.add(name)
         if isinstance(value, UploadFile) != (name == "image"):
-            wish = "a file" if name == "image" else "no file"
-            raise Refusal(422, f"Expected the field {name[:80]!r} to be {wish}, got something else.")
+            expected = "a file" if name == "image" else "no file"
+            raise Refusal(422, f"Expected the field {name[:80]!r} to be {expected}, got something else.")
         if isinstance(value, UploadFile):
             content = await value.read()
             if content or value.filename:  # browsers send an empty one where none was chosen
-                given = replace(given, image=content)
+                requested = replace(requested, image=content)
         elif name in names:
             options[name] = value
         elif name == "id":
-            given = replace(given, product_id=value)
+            requested = replace(requested, product_id=value)
         elif name == "text":
-            given = replace(given, text=value)
+            requested = replace(requested, text=value)
         else:
-            given = replace(given, columns={**given.columns, name: value})
-    return given, options
+            requested = replace(requested, columns={**requested.columns, name: value})
+    return requested, options
 
 
 def _query(request: Request, names: tuple[str, ...]) -> Options:

@@ -1,19 +1,19 @@
-/** The product as it is given: a picture, a text, cells of columns. */
+/** The form for a product: a picture, a text, cells of columns. */
 
 import { $, make } from "./elements.js";
 
 const DEBOUNCE_MS = 300; // after the last letter
-const MOST_OPTIONS = 100; // beyond it, a list to type in
+const MOST_OPTIONS = 100; // of a list to choose from; longer lists are typed into
 
 let picture = null; // a File
 let mostBytes = Infinity; // that the server reads
-let tell = () => {}; // that it is another product
+let notify = () => {}; // called when the product has changed
 
 export const hasPicture = () => picture !== null;
-export const isEmpty = () => ![...body({}).keys()].length;
+export const isEmpty = () => ![...formData({}).keys()].length;
 
 /** Return the product and further fields, as a form to send. */
-export function body(fields) {
+export function formData(fields) {
   const form = new FormData();
   if (picture) form.set("image", picture);
   if ($("text").value.trim()) form.set("text", $("text").value);
@@ -22,20 +22,20 @@ export function body(fields) {
   return form;
 }
 
-/** Make the fields that the server knows. */
+/** Make the fields that the server's heads look at. */
 export function makeFields(about) {
   mostBytes = about.limits?.body_bytes ?? Infinity;
   $("picture-field").hidden = !about.modalities.includes("image");
   $("text-field").hidden = !about.modalities.includes("text");
   const columns = about.text_columns.join(", ");
-  $("text-columns").textContent = columns.toLowerCase() === "title" ? "" : columns; // the field is called so
+  $("text-columns").textContent = columns.toLowerCase() === "title" ? "" : columns; // its label says "Title"
   $("text").maxLength = about.limits?.characters ?? -1;
   $("cells").replaceChildren(...about.metadata_columns.map(cell));
 }
 
 function cell({ name, kind, categories }) {
   const id = `cell-${name}`;
-  const options = (categories ?? []).filter(Boolean).map((one) => make("option", { value: one }, one));
+  const options = (categories ?? []).filter(Boolean).map((category) => make("option", { value: category }, category));
   const row = make("div", { classes: "field" }, make("label", { htmlFor: id }, name));
   if (options.length && options.length <= MOST_OPTIONS) {
     row.append(make("select", { id, name }, make("option", { value: "" }, "not known"), ...options));
@@ -48,8 +48,8 @@ function cell({ name, kind, categories }) {
   return row;
 }
 
-/** Take a picture in place of the one before, or none. */
-function take(file) {
+/** Replace the picture by another, or by none. */
+function setPicture(file) {
   if (file && file.size > mostBytes) {
     $("picture-status").textContent = `Not taken: the server reads ${Math.floor(mostBytes / 1e6)} MB at most.`;
     $("picture-status").hidden = false;
@@ -68,24 +68,24 @@ function take(file) {
   $("picture-status").hidden = true;
   if (picture) $("preview").src = URL.createObjectURL(picture);
   else $("preview").removeAttribute("src");
-  tell();
+  notify();
 }
 
-/** Listen to what is given, dropped and pasted; `changed(ms)` is called at each change, and may wait so long. */
+/** Listen to input, drops and pastes; `changed(ms)` is called at each change, with how long to wait for another. */
 export function listen(changed) {
-  tell = changed;
-  $("preview").addEventListener("error", () => { // of a kind that a browser cannot show
+  notify = changed;
+  $("preview").addEventListener("error", () => { // a format that the browser cannot show
     $("preview").hidden = true;
     $("drop-icon").toggleAttribute("hidden", false);
   });
-  $("picture").addEventListener("change", () => $("picture").files.length && take($("picture").files[0]));
+  $("picture").addEventListener("change", () => $("picture").files.length && setPicture($("picture").files[0]));
   $("remove").addEventListener("click", () => {
-    take(null);
+    setPicture(null);
     $("picture").focus();
   });
   $("product").addEventListener("submit", (event) => event.preventDefault());
   $("product").addEventListener("reset", () => setTimeout(() => {
-    take(null);
+    setPicture(null);
     $("picture").focus();
   }));
   $("product").addEventListener("input", ({ target }) => {
@@ -94,20 +94,20 @@ export function listen(changed) {
   document.addEventListener("paste", (event) => {
     const [file] = event.clipboardData.files;
     if (file) event.preventDefault();
-    if (file) take(file);
+    if (file) setPicture(file);
   });
   let depth = 0; // dragenter and dragleave come for each element on the way
-  const drag = (type, act) => document.addEventListener(type, (event) => {
+  const onDrag = (type, act) => document.addEventListener(type, (event) => {
     if (!event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();
     act(event);
     $("drop").classList.toggle("over", depth > 0);
   });
-  drag("dragenter", () => depth++);
-  drag("dragleave", () => depth--);
-  drag("dragover", () => {});
-  drag("drop", (event) => {
+  onDrag("dragenter", () => depth++);
+  onDrag("dragleave", () => depth--);
+  onDrag("dragover", () => {});
+  onDrag("drop", (event) => {
     depth = 0;
-    take(event.dataTransfer.files[0]);
+    setPicture(event.dataTransfer.files[0]);
   });
 }
