@@ -16,10 +16,10 @@ __all__ = ["DistinctSettings", "idle_notes"]
 
 
 class DistinctSettings:
-    """The settings asked for, of which those for which `same` returns the same are trained as one.
+    """The settings asked for, of which those with the same `key` are trained as one.
 
-    >>> distinct = DistinctSettings(lambda one: min(one.max_epochs, 8))
-    >>> [distinct.first(FitSettings(max_epochs=most)).max_epochs for most in (4, 20, 40)]
+    >>> distinct = DistinctSettings(lambda settings: min(settings.max_epochs, 8))
+    >>> [distinct.representative(FitSettings(max_epochs=most)).max_epochs for most in (4, 20, 40)]
     [4, 20, 20]
     >>> distinct.notes()[0].partition(": ")[0]
     'max-epochs 20 and 40 train the same wherever they were tried'

@@ -64,7 +64,7 @@ def short_name(text: str, most_characters: int = MOST_CHARACTERS) -> str:
     """Return a name that fits beside a figure: on one line, of printable characters, its middle left out if long.
 
     >>> short_name("early image of-a-very-long-name text another lr 0.001")
-    'early image of-a-v…another lr 0.001'
+    'early image of-a-v… another lr 0.001'
     """
     text = " ".join(shown(text).split())
     text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
