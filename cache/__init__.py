@@ -26,8 +26,8 @@ from cache.journal.part import Part
 from cache.keys import ContentSpec, EncoderSpec, content_key, mean_key
 from cache.rebuilding.merging import merge
 from cache.rebuilding.unused import drop_unused, find_unused
+from cache.sealed.cache import Cache
 from cache.sealed.products import Contents, Products
-from cache.sealed.store import Cache
 from cache.tokens import Tokens
 
 __all__ = [

@@ -23,7 +23,7 @@ from cache.console.echo import echo
 from cache.errors import CacheError
 
 if TYPE_CHECKING:
-    from cache.sealed.store import Cache
+    from cache.sealed.cache import Cache
 
 __all__ = ["info"]
 
@@ -50,7 +50,7 @@ def _facts(cache_path: Path) -> dict[str, Any]:
     """Return what the command prints, in JSON's types."""
     from cache.inventory.waiting_vectors import count_waiting
     from cache.journal.mirrored_journal import n_waiting_parts
-    from cache.sealed.store import Cache
+    from cache.sealed.cache import Cache
     from cache.system.reading import reading
 
     with Cache(cache_path) as cache, reading(cache.path):

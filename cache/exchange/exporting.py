@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cache.exchange.formats.registry import format_of
 from cache.exchange.product_table import ProductTable
-from cache.sealed.store import Cache
+from cache.sealed.cache import Cache
 
 __all__ = ["ExportReport", "export_vectors"]
 

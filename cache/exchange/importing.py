@@ -23,7 +23,7 @@ from cache.journal.mirrored_journal import open_journal
 from cache.journal.part import Part
 from cache.keys import EncoderSpec
 from cache.rebuilding.catalogue import Catalogue, first_seen, joined_products, products_of
-from cache.sealed.store import Cache
+from cache.sealed.cache import Cache
 from cache.system.reading import facts_of
 
 __all__ = ["ImportReport", "import_vectors"]

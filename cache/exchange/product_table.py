@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from cache.errors import CacheError, MissingEntryError
-from cache.sealed.store import Cache
+from cache.sealed.cache import Cache
 from cache.sealed.vector_rows import VectorRows
 
 __all__ = ["ProductTable"]

@@ -21,8 +21,8 @@ from cache.errors import SpecConflictError
 from cache.journal.journal import Journal
 from cache.journal.part_file import PartFile, read_heading
 from cache.keys import EncoderSpec
+from cache.sealed.cache import Cache
 from cache.sealed.products import Contents, Products
-from cache.sealed.store import Cache
 from cache.system.reading import facts_of
 
 __all__ = ["Entry", "Inventory", "WaitingPart"]

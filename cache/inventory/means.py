@@ -12,7 +12,7 @@ from cache.inventory.inventory import Entry, Inventory
 from cache.inventory.last_copies import LastCopies
 from cache.journal.part import Part
 from cache.journal.part_file import PartVectors
-from cache.sealed.store import Cache
+from cache.sealed.cache import Cache
 from cache.sealed.vector_rows import VectorRows
 
 __all__ = ["publish_means"]

@@ -17,8 +17,8 @@ from cache.inventory.inventory import Inventory
 from cache.inventory.token_table import TokenTable
 from cache.inventory.vector_table import VectorTable
 from cache.journal.journal import Journal
+from cache.sealed.cache import Cache
 from cache.sealed.products import Products
-from cache.sealed.store import Cache
 from cache.system.aside import PatientFile, write_aside
 from cache.system.reading import facts_of
 from cache.system.stop_signals import signals_held

@@ -11,7 +11,7 @@ from cache.arrays.large_arrays import release_pages
 from cache.inventory.inventory import Inventory
 from cache.inventory.last_copies import LastCopies
 from cache.journal.part_file import OpenParts, PartTokens
-from cache.sealed.store import Cache
+from cache.sealed.cache import Cache
 from cache.tokens import offsets_of, row_ranges
 
 __all__ = ["TokenTable"]

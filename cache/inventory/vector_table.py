@@ -11,7 +11,7 @@ from cache.arrays.large_arrays import row_blocks
 from cache.inventory.inventory import Inventory
 from cache.inventory.last_copies import LastCopies
 from cache.journal.part_file import OpenParts, PartVectors
-from cache.sealed.store import Cache
+from cache.sealed.cache import Cache
 
 __all__ = ["VectorTable"]
 

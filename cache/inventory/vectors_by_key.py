@@ -16,7 +16,7 @@ from cache.journal.journal import Journal
 from cache.journal.part import Part
 from cache.journal.part_file import load_part
 from cache.keys import EncoderSpec
-from cache.sealed.store import Cache
+from cache.sealed.cache import Cache
 from cache.sealed.vector_rows import VectorRows
 from cache.system.reading import facts_of
 

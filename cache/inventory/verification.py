@@ -11,8 +11,8 @@ from cache.errors import CacheError, EmbedOnceError, UnreadableError
 from cache.format.writer import BLOCK_ROWS, content_sha256, dataset_digest
 from cache.journal.journal import Journal
 from cache.journal.part_file import load_part
+from cache.sealed.cache import Cache
 from cache.sealed.samples import read_samples
-from cache.sealed.store import Cache
 from cache.system.stop_signals import raise_held_signals
 
 __all__ = ["verify"]

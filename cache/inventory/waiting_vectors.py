@@ -6,7 +6,7 @@ import numpy as np
 
 from cache.journal.journal import Journal
 from cache.journal.part_file import read_heading
-from cache.sealed.store import Cache
+from cache.sealed.cache import Cache
 
 __all__ = ["count_waiting"]
 

@@ -35,7 +35,7 @@ from cache.errors import CloudError
 from cache.journal.journal import Journal
 from cache.journal.part import Part
 from cache.journal.part_file import SUFFIX, matches_digest, read_heading
-from cache.sealed.store import Cache
+from cache.sealed.cache import Cache
 from cache.system.aside import write_aside
 from cache.system.reading import facts_of
 from cache.system.stop_signals import signals_held

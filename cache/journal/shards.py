@@ -8,7 +8,7 @@ from pathlib import Path
 from cache.errors import UnknownVersionError
 from cache.journal.part_file import SUFFIX, encoder_in, read_heading
 from cache.keys import EncoderSpec
-from cache.sealed.store import Cache
+from cache.sealed.cache import Cache
 from cache.system.aside import fsync_folder
 from cache.system.reading import facts_of, names_in
 

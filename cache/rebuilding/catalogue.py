@@ -9,9 +9,9 @@ from pathlib import Path
 from cache.arrays.key_column import KeyColumn
 from cache.errors import CacheError, SpecConflictError
 from cache.keys import ContentSpec
+from cache.sealed.cache import Cache
 from cache.sealed.products import Contents, Products
 from cache.sealed.samples import N_SAMPLES, read_samples
-from cache.sealed.store import Cache
 
 __all__ = ["Catalogue", "agreed_or_sorted", "first_seen", "joined_products", "products_of"]
 

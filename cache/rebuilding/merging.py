@@ -16,8 +16,8 @@ from cache.journal.mirrored_journal import open_journal
 from cache.rebuilding.catalogue import Catalogue, agreed_or_sorted, joined_products, products_of
 from cache.rebuilding.rebuild import rebuild
 from cache.rebuilding.source import Source
+from cache.sealed.cache import Cache
 from cache.sealed.products import Products
-from cache.sealed.store import Cache
 from cache.system.reading import facts_of
 
 __all__ = ["MergeReport", "merge"]

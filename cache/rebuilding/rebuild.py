@@ -18,8 +18,8 @@ from cache.journal.journal import Journal
 from cache.journal.part import Part
 from cache.keys import EncoderSpec
 from cache.rebuilding.source import Source
+from cache.sealed.cache import Cache
 from cache.sealed.products import Products
-from cache.sealed.store import Cache
 from cache.system.aside import write_aside
 from cache.system.reading import facts_of
 

@@ -17,7 +17,7 @@ from cache.journal.journal import Journal
 from cache.journal.part import Part
 from cache.journal.part_file import PartFile, load_part_file
 from cache.keys import EncoderSpec
-from cache.sealed.store import Cache
+from cache.sealed.cache import Cache
 from cache.system.reading import facts_of
 from cache.tokens import Tokens, offsets_of
 

@@ -19,7 +19,7 @@ from cache.rebuilding.catalogue import products_of
 from cache.rebuilding.rebuild import rebuild
 from cache.rebuilding.source import Source
 from cache.rebuilding.unused_since import days_unused
-from cache.sealed.store import Cache
+from cache.sealed.cache import Cache
 
 __all__ = ["Unused", "drop_unused", "find_unused"]
 

@@ -11,7 +11,7 @@ from cache.arrays.large_arrays import row_blocks
 from cache.arrays.packed_keys import KEY
 from cache.errors import DamagedCacheError
 from cache.keys import content_key
-from cache.sealed.store import Cache
+from cache.sealed.cache import Cache
 
 __all__ = ["MOST_BYTES", "choose_samples", "read_samples"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cache.format.writer import CHUNK_ROWS
-from cache.sealed.store import Cache
+from cache.sealed.cache import Cache
 
 __all__ = ["VectorRows"]
 
