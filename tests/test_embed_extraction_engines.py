@@ -1,7 +1,9 @@
 """What a worker is told and says, and what the driver makes of it; with a real cluster: test_embed_extraction_ray."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import ray_encoders
@@ -79,6 +81,26 @@ def test_what_lost_workers_published_is_not_encoded_again(shop, notes, tmp_path,
     extract(shop, tmp_path / "local.h5", settings=settings_of(notes, "local"))
     with Cache(path) as ours, Cache(tmp_path / "local.h5") as theirs:
         assert ours.content_sha256 == theirs.content_sha256
+
+
+def test_a_worker_that_takes_a_moment_to_end_leaves_nothing_behind(shop, notes, tmp_path, monkeypatch):
+    """Ray has a worker killed, and says so before it is dead."""
+
+    killed = []
+
+    class SlowToEnd(PoolHere):
+        def __init__(self, kind, arguments, **_):
+            super().__init__(kind, arguments)
+            killed.append(kind(*arguments))
+
+    def sleep(_):
+        killed.pop()._journal.__exit__()
+
+    monkeypatch.setattr(ray_engine, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
+    monkeypatch.setattr(ray_engine, "RayPool", SlowToEnd)
+    extract(shop, tmp_path / "c.h5", settings=settings_of(notes))
+    assert not killed
+    assert not (tmp_path / "c.h5.journal").exists()
 
 
 def test_parts_that_never_come_are_named(shop, notes, tmp_path, monkeypatch):

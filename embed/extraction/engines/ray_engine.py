@@ -28,6 +28,7 @@ MOST_KEYS = 4096  # of a task
 FEWEST_KEYS = 32
 TASKS_EACH = 4  # a worker, so that all end at about the same time
 LAST_PARTS_S = 60.0  # until the parts of workers that ended are seen on a shared disk
+LAST_LOCKS_S = 10.0  # until workers that were ended have let go of their journals
 LOOK_AGAIN_S = 0.2
 
 
@@ -42,8 +43,9 @@ def encode(runs: Sequence[EncoderRun], inventory: Inventory, settings: ExtractSe
     started = time.monotonic()
     missing_keys = {run.name: run.missing_keys(inventory) for run in runs}
     if any(missing_keys.values()):
-        _RayRun(runs, inventory, settings).encode(missing_keys)
-        _take_parts(runs, inventory, missing_keys)
+        ray_run = _RayRun(runs, inventory, settings)
+        ray_run.encode(missing_keys)
+        ray_run.take_parts(missing_keys)
     return [_report(run, inventory, missing_keys[run.name], time.monotonic() - started) for run in runs]
 
 
@@ -89,6 +91,31 @@ class _RayRun:
                         source.doubt(number)
                 self._progress.advance(len(receipt.tried))
 
+    def take_parts(self, missing_keys: dict[str, KeyColumn]) -> None:
+        """Take what the workers have published, once all of it is seen here and none of them is at work any more.
+
+        One that was ended may take a moment to end; if it does not, what it holds is left to the next run.
+
+        Raises:
+            WorkerError: some of what was published is never seen.
+        """
+        started_s = time.monotonic()
+        journal = self._inventory.journal
+        while True:
+            journal.take_shards()
+            self._inventory.update()
+            waited_s = time.monotonic() - started_s
+            n_unseen = sum(len(_unseen(run, self._inventory, missing_keys[run.name])) for run in self._runs.values())
+            is_working = any(name.startswith(self._plan.name) for name in journal.working_shards)
+            if not n_unseen and (not is_working or waited_s > LAST_LOCKS_S):
+                return
+            if n_unseen and waited_s > LAST_PARTS_S:
+                raise WorkerError(
+                    f"Expected to find in {journal.folder} all that workers published, but {n_unseen} contents are "
+                    "not there. What is there is kept. Wait until no worker is left, and type the same line again."
+                )
+            time.sleep(LOOK_AGAIN_S)
+
     def _tasks(self, run: EncoderRun, keys: KeyColumn, n_workers: int) -> list[Task]:
         """Return tasks of about the same size, several for each worker."""
         modality, encoder = run.encoder.spec.modality, run.encoder.name
@@ -122,27 +149,6 @@ class _RayRun:
 
 def _rest(task: Task, receipt: Receipt) -> Task | None:
     return task.without(receipt.tried)
-
-
-def _take_parts(runs: Sequence[EncoderRun], inventory: Inventory, missing_keys: dict[str, KeyColumn]) -> None:
-    """Take what the workers have published, once all of it is seen here.
-
-    Raises:
-        WorkerError: some of it never is.
-    """
-    until = time.monotonic() + LAST_PARTS_S
-    while True:
-        inventory.journal.take_shards()
-        inventory.update()
-        n_unseen = sum(len(_unseen(run, inventory, missing_keys[run.name])) for run in runs)
-        if not n_unseen:
-            return
-        if time.monotonic() > until:
-            raise WorkerError(
-                f"Expected to find in {inventory.journal.folder} all that workers published, but {n_unseen} contents "
-                "are not there. What is there is kept. Wait until no worker is left, and type the same line again."
-            )
-        time.sleep(LOOK_AGAIN_S)
 
 
 def _unseen(run: EncoderRun, inventory: Inventory, keys: KeyColumn) -> KeyColumn:
