@@ -51,7 +51,7 @@ def test_every_table_of_the_page_is_made_and_every_one_that_is_made_is_there(pag
 
 def test_all_that_is_kept_says_when_how_and_on_what_it_was_measured(page):
     for path in sorted(page.RESULTS.glob("*.json")):
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        assert {"date", "written_down"} & kept.keys(), path
-        assert kept["command"], path
-        assert kept["machine"]["cores"], path
+        results = json.loads(path.read_text(encoding="utf-8"))
+        assert {"date", "written_down"} & results.keys(), path
+        assert results["command"], path
+        assert results["machine"]["cores"], path
