@@ -13,11 +13,15 @@ validation rows gain.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from labelled_products import draw_split, load
 from paired_interval import interval
 

@@ -13,6 +13,7 @@ over the draws, paired).
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,9 +22,12 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from labelled_products import draw_split, load
 from paired_interval import interval
-from torch import Tensor
 
 from cache import Cache
 from heads.data.labels import Labels
