@@ -20,9 +20,9 @@ def run(module: str, command: str) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command takes it over, there is nothing to tell
     sys.path[0] = str(ROOT)  # the checkout comes first, and this folder goes
     if any(importlib.util.find_spec(name) is None for name in NEEDED):
-        made = subprocess.run([ROOT / "bin" / "environment"], stdout=subprocess.PIPE, text=True, check=False)
-        if made.returncode:
+        environment = subprocess.run([ROOT / "bin" / "environment"], stdout=subprocess.PIPE, text=True, check=False)
+        if environment.returncode:
             sys.exit(1)
-        python = made.stdout.strip()
+        python = environment.stdout.strip()
         os.execv(python, [python, *sys.argv])  # noqa: S606 - what it needs, and no shell
     getattr(importlib.import_module(module), command)()

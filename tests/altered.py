@@ -1,4 +1,4 @@
-"""Caches as nobody should find them: changes to a file, and a look at all that a reader can ask of it."""
+"""Damaged caches: changes to a file, and all that a reader can ask of it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def group(where: str) -> Change:
 
 
 def drop(where: str) -> Change:
-    """Return a change that removes what is there."""
+    """Return a change that removes a dataset or a group."""
 
     def change(file: h5py.File) -> None:
         del file[where]
@@ -55,18 +55,18 @@ def drop(where: str) -> Change:
     return change
 
 
-def each(*changes: Change) -> Change:
-    """Return a change that makes several."""
+def combined(*changes: Change) -> Change:
+    """Return a change that makes several, one after the other."""
 
     def change(file: h5py.File) -> None:
-        for one in changes:
-            one(file)
+        for step in changes:
+            step(file)
 
     return change
 
 
 def datasets_of(path: Path) -> list[str]:
-    """Return the names of all datasets that the digests speak of."""
+    """Return the names of all datasets that have a digest."""
     names: list[str] = []
     with h5py.File(path) as file:
         file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
@@ -76,19 +76,19 @@ def datasets_of(path: Path) -> list[str]:
 def read_all(path: Path) -> list:
     """Return all that a reader can ask of a cache, ready to be compared."""
     with Cache(path) as cache:
-        found: list = [len(cache), cache.ids(), cache.content_sha256, cache.digests]
-        found += [(name, cache.column(name)) for name in cache.columns()]
+        answers: list = [len(cache), cache.ids(), cache.content_sha256, cache.digests]
+        answers += [(name, cache.column(name)) for name in cache.columns()]
         for modality in cache.modalities:
-            found += [modality, cache.statuses(modality), cache.rows(modality).tolist()]
-            found += [cache.keys(modality).tolist(), cache.content_statuses(modality).tolist()]
+            answers += [modality, cache.statuses(modality), cache.rows(modality).tolist()]
+            answers += [cache.keys(modality).tolist(), cache.content_statuses(modality).tolist()]
             for encoder in cache.encoders(modality):
-                found += [encoder, cache.spec(modality, encoder), cache.dimension(modality, encoder)]
-                found += [cache.encoded(modality, encoder).tolist(), cache.present(modality, encoder).tolist()]
-                found += [cache.vectors(modality, encoder).tobytes(), cache.matrix(modality, encoder).tobytes()]
+                answers += [encoder, cache.spec(modality, encoder), cache.dimension(modality, encoder)]
+                answers += [cache.encoded(modality, encoder).tolist(), cache.present(modality, encoder).tolist()]
+                answers += [cache.vectors(modality, encoder).tobytes(), cache.matrix(modality, encoder).tobytes()]
                 if cache.has_tokens(modality, encoder):
                     tokens = cache.tokens(modality, encoder)
-                    found += [tokens.offsets.tolist(), tokens.values.tobytes()]
-    return found
+                    answers += [tokens.offsets.tolist(), tokens.values.tobytes()]
+    return answers
 
 
 def _fit_digests(file: h5py.File) -> None:

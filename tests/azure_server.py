@@ -63,18 +63,18 @@ class AzureServer:
         headers = {"x-ms-date": date, "x-ms-version": "2021-08-06"}
         signed = "PUT" + "\n" * 12 + "".join(f"{name}:{value}\n" for name, value in headers.items())
         signed += f"/{ACCOUNT}/{ACCOUNT}/{BUCKET}\nrestype:container"
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=STARTS_IN_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=STARTS_IN_S)
         try:
-            line.request(
+            connection.request(
                 "PUT", f"/{ACCOUNT}/{BUCKET}?restype=container",
                 headers={**headers, "Authorization": f"SharedKey {ACCOUNT}:{_mac(signed)}", "Content-Length": "0"},
             )  # fmt: skip
-            answer = line.getresponse()
+            response = connection.getresponse()
         except OSError:  # not up yet
             return False
         finally:
-            line.close()
-        assert answer.status == http.HTTPStatus.CREATED, answer.status
+            connection.close()
+        assert response.status == http.HTTPStatus.CREATED, response.status
         return True
 
     def close(self) -> None:

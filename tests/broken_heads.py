@@ -31,7 +31,7 @@ class Sound(nn.Module):
 
 
 class OneKey(Sound):
-    """The image asks a single text token; the residual hides that it asks in vain."""
+    """The image attends to a single text token; the residual hides that there is nothing to choose from."""
 
     def __init__(self, dims: Mapping[str, int], *, n_classes: int) -> None:
         super().__init__(dims, n_classes=n_classes)
@@ -44,7 +44,7 @@ class OneKey(Sound):
 
 
 class OneKeyWithoutResidual(OneKey):
-    """The same, and only what is found is classified: the image has no say at all."""
+    """The same without the residual: the image has no say at all."""
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         image, text = self.projected(inputs, present)
@@ -77,30 +77,30 @@ class OwnOneKey(Sound):
 
 
 class OwnTwoKeys(OwnOneKey):
-    """Sound attention, written by hand: both modalities answer."""
+    """Sound attention, written by hand, over the keys of both modalities."""
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-        both = torch.stack(self.projected(inputs, present), dim=1)  # (B, 2, H)
-        scores = torch.einsum("bqh,bkh->bqk", self.query(both[:, :1]), self.key(both))
-        attended = scores.softmax(dim=2) @ self.value(both)  # (B, 1, H)
-        return self.classifier(torch.relu(self.norm(both[:, 0] + attended[:, 0])))
+        hidden = torch.stack(self.projected(inputs, present), dim=1)  # (B, 2, H)
+        scores = torch.einsum("bqh,bkh->bqk", self.query(hidden[:, :1]), self.key(hidden))
+        attended = scores.softmax(dim=2) @ self.value(hidden)  # (B, 1, H)
+        return self.classifier(torch.relu(self.norm(hidden[:, 0] + attended[:, 0])))
 
 
 class LearnedQuestion(OneKey):
-    """Sound attention that asks every row the same: attentive pooling."""
+    """Sound attention with one learned query for every row: attentive pooling."""
 
     def __init__(self, dims: Mapping[str, int], *, n_classes: int) -> None:
         super().__init__(dims, n_classes=n_classes)
         self.question = nn.Parameter(torch.zeros(1, 1, HIDDEN_DIM))
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-        both = torch.stack(self.projected(inputs, present), dim=1)  # (B, 2, H)
-        attended, _ = self.attention(self.question.expand(len(both), -1, -1), both, both)
+        hidden = torch.stack(self.projected(inputs, present), dim=1)  # (B, 2, H)
+        attended, _ = self.attention(self.question.expand(len(hidden), -1, -1), hidden, hidden)
         return self.classifier(torch.relu(self.norm(attended[:, 0])))
 
 
 class RowsAttendToRows(OneKey):
-    """Takes (B, H) for B sequences; nn.MultiheadAttention takes it for one sequence of B."""
+    """Passes (B, H) as B sequences; nn.MultiheadAttention reads it as one sequence of B."""
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         image, text = self.projected(inputs, present)
@@ -135,7 +135,7 @@ class LayersInADict(Sound):
 
 
 class ScaledParameter(Sound):
-    """What is left of a parameter when it is scaled, or moved to a device, is no parameter."""
+    """A parameter that is scaled, or moved to a device, is a tensor, and no parameter any more."""
 
     def __init__(self, dims: Mapping[str, int], *, n_classes: int) -> None:
         super().__init__(dims, n_classes=n_classes)
@@ -146,7 +146,7 @@ class ScaledParameter(Sound):
 
 
 class UnsavedConstant(Sound):
-    """Random numbers that it answers by, and that are no buffer."""
+    """Its answers depend on random numbers that are no buffer, and so are not saved."""
 
     def __init__(self, dims: Mapping[str, int], *, n_classes: int) -> None:
         super().__init__(dims, n_classes=n_classes)
@@ -182,7 +182,7 @@ class NeverUsedLayer(Sound):
 
 
 class Frozen(Sound):
-    """One of its layers was told to stay as it is, and never told otherwise."""
+    """One of its layers was frozen, and never unfrozen."""
 
     def __init__(self, dims: Mapping[str, int], *, n_classes: int) -> None:
         super().__init__(dims, n_classes=n_classes)
@@ -190,7 +190,7 @@ class Frozen(Sound):
 
 
 class Detached(Sound):
-    """Its projections are never trained, for what they give is detached."""
+    """Its projections are never trained, as their output is detached."""
 
     def projected(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> list[Tensor]:
         return [vectors.detach() for vectors in super().projected(inputs, present)]
@@ -292,7 +292,7 @@ class Squeezed(Sound):
 
 
 class Raising(Sound):
-    """Wants a modality that nobody gives it."""
+    """Reads a modality that no input has."""
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         return super().forward(inputs, present) + inputs["sound"]

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 BUCKET = "shop"
-OPEN_BUCKET = "open"  # which nobody need sign for
+OPEN_BUCKET = "open"  # requests need no signature
 STARTS_IN_S = 60  # a deadline, not a wait
 WRITER, READER = ("writer", "secret-of-the-writer"), ("reader", "secret-of-the-reader")
 _ADMIN = ("admin", "secret-of-the-admin")
@@ -40,19 +40,20 @@ class BucketServer:
             READER: ["Read", "List"],
         }
         identities = [
-            {"name": name, "credentials": [{"accessKey": name, "secretKey": secret}], "actions": some}
-            for (name, secret), some in actions.items()
+            {"name": name, "credentials": [{"accessKey": name, "secretKey": secret}], "actions": permitted}
+            for (name, secret), permitted in actions.items()
         ]
         identities.append(
-            {"name": "anonymous", "actions": [f"{one}:{OPEN_BUCKET}" for one in ("Read", "Write", "List")]}
+            {"name": "anonymous", "actions": [f"{action}:{OPEN_BUCKET}" for action in ("Read", "Write", "List")]}
         )
         (folder / "data").mkdir()
         (folder / "s3.json").write_text(json.dumps({"identities": identities}))
         ports = free_ports(8)
         self.port = ports[0]
-        parts = ("s3", "master", "volume", "filer", "s3", "master", "volume", "filer")
+        services = ("s3", "master", "volume", "filer", "s3", "master", "volume", "filer")
         options = [
-            f"-{part}.port{'.grpc' * (n > 3)}={port}" for n, (part, port) in enumerate(zip(parts, ports, strict=True))
+            f"-{service}.port{'.grpc' * (number > 3)}={port}"
+            for number, (service, port) in enumerate(zip(services, ports, strict=True))
         ]
         self._output = (folder / "output").open("wb")
         arguments = [f"-logdir={folder}", "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
@@ -80,13 +81,13 @@ class BucketServer:
                         bucket, access_key_id=name, secret_access_key=secret, endpoint=endpoint, region="us-east-1",
                         client_options={"allow_http": True}, retry_config={"max_retries": 0},
                     )  # fmt: skip
-                    obstore.put(store, "made", b"by the first object")  # which an admin's first object does
+                    obstore.put(store, "made", b"by the first object")  # an admin's first object makes the bucket
                     obstore.delete(store, "made")
                 return True
         return False
 
     def close(self) -> None:
-        self._process.kill()  # what it keeps is of no use, and it takes half a minute to end in order
+        self._process.kill()  # its data is of no use, and an orderly end takes half a minute
         self._process.wait()
         self._output.close()
 
@@ -94,9 +95,9 @@ class BucketServer:
 class Proxy:
     """Hands requests on, notes each, and lets `fault` spoil some: it is asked with a method and a path.
 
-    Faults are ``409``, ``500`` and ``503``, instead of the answer; ``unsent``: the line is cut before the request is
-    handed on; ``unanswered``: after it was, and before the answer; ``half``: in the middle of the answer; ``stalled``:
-    no answer until the client gives up; ``unconditional``: the request loses its conditions.
+    Faults are ``409``, ``500`` and ``503``, instead of the answer; ``unsent``: the connection ends before the request
+    is handed on; ``unanswered``: after it was, and before the answer; ``half``: in the middle of the answer;
+    ``stalled``: no answer until the client gives up; ``unconditional``: the request loses its conditions.
     """
 
     def __init__(self, port: int) -> None:
@@ -129,20 +130,20 @@ class Proxy:
                     self.close_connection = True
                     return
                 if fault == "unconditional":
-                    headers = {name: one for name, one in headers.items() if not name.lower().startswith("if-")}
-                line = http.client.HTTPConnection("127.0.0.1", port, timeout=STARTS_IN_S)
-                line.request(self.command, self.path, body, headers)
-                answer = line.getresponse()
-                content = answer.read()
-                line.close()
+                    headers = {name: value for name, value in headers.items() if not name.lower().startswith("if-")}
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=STARTS_IN_S)
+                connection.request(self.command, self.path, body, headers)
+                response = connection.getresponse()
+                content = response.read()
+                connection.close()
                 if fault == "unanswered":
                     self.close_connection = True
                     return
-                self.send_response_only(answer.status)
-                for name, one in answer.getheaders():
+                self.send_response_only(response.status)
+                for name, value in response.getheaders():
                     if name.lower() not in ("transfer-encoding", "connection", "content-length"):
-                        self.send_header(name, one)
-                length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
+                        self.send_header(name, value)
+                length = response.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
                 self.send_header("Content-Length", length or "0")
                 self.end_headers()
                 if fault == "half":
@@ -166,7 +167,7 @@ class Proxy:
 
 @contextlib.contextmanager
 def open_proxy(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """Yield a line to a server, whose client gives up after three more tries, milliseconds apart."""
+    """Yield a proxy before a server; a client gives up after three more tries, milliseconds apart."""
     backoff = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=20)}
     retry = {"max_retries": 3, "retry_timeout": timedelta(seconds=30), "backoff": backoff}
     monkeypatch.setattr("cache.cloud.stores.RETRY", retry)
@@ -175,10 +176,10 @@ def open_proxy(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     proxy.close()
 
 
-def free_ports(n: int) -> list[int]:
+def free_ports(n_ports: int) -> list[int]:
     """Return ports that nobody listens at."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        sockets = [stack.enter_context(socket.socket()) for _ in range(n_ports)]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in sockets]

@@ -34,15 +34,15 @@ _connect = socket.socket.connect
 
 
 @functools.cache
-def _shared_by(path: Path) -> str | None:
-    """Return the module of what a file's tests share with those of other files, as it takes seconds to start."""
+def _shared_program(path: Path) -> str | None:
+    """Return the module of the program that a file's tests share with other files, as it takes seconds to start."""
     if path.stem.endswith("_ray"):
         return "ray_cluster"
     return "browser" if _BROWSER_FILE.search(path.read_text(encoding="utf-8")) else None
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Import no file of which no test is wanted: of a slow one the libraries alone take seconds."""
+    """Leave a file of slow tests unimported in a quick run: its libraries alone take seconds."""
     is_test = config.option.markexpr == "not slow" and collection_path.suffix == ".py"
     return True if is_test and _SLOW_FILE.search(collection_path.read_text(encoding="utf-8")) else None
 
@@ -61,18 +61,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class SharedTogether(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = super()._split_scope(nodeid)
-            return _shared_by(config.rootpath / path) or path
+            return _shared_program(config.rootpath / path) or path
 
     return SharedTogether(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_finish() -> None:
-    """Spare all tests what grows with the libraries that are in memory."""
-    # Python need not look for garbage among a million objects of tests and libraries, nor does it now.
+    """Spare all tests the costs that grow with the libraries in memory."""
+    # The million objects of tests and libraries are no garbage, and need not be looked through again and again.
     gc.freeze()
     gc.set_threshold(5_000)
     gc.enable()
-    # Six times a test, pytest has each logger hear for it that tells none above it; there are dozens in the libraries.
+    # Six times a test pytest puts a handler on each logger that does not propagate; libraries have dozens of them.
     for name, logger in logging.root.manager.loggerDict.items():
         if isinstance(logger, logging.Logger) and name.partition(".")[0] in ("torch", "transformers"):
             logger.propagate = True
@@ -96,7 +96,7 @@ def _fonts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _caches_elsewhere(_fonts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what fixtures do that many tests share away from the user's own caches, too."""
+    """Keep fixtures that many tests share away from the user's own caches, too."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("caches")))
         patch.setenv("MPLCONFIGDIR", str(_fonts))
@@ -104,15 +104,15 @@ def _caches_elsewhere(_fonts: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _little_is_left_running(request: pytest.FixtureRequest) -> None:
+def _end_unneeded_programs(request: pytest.FixtureRequest) -> None:
     """End the cluster and the browser before files that need none."""
-    for name in {"ray_cluster", "browser"} - {_shared_by(request.path)}:
+    for name in {"ray_cluster", "browser"} - {_shared_program(request.path)}:
         if module := sys.modules.get(name):
             module.close()
 
 
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, _fonts: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _isolated(tmp_path: Path, _fonts: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.chdir(home)
@@ -124,14 +124,13 @@ def _alone(tmp_path: Path, _fonts: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     for name in [name for name in os.environ if name.startswith(("AWS_", "AZURE_", "GOOGLE_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv(
-        "AWS_ENDPOINT_URL", "http://127.0.0.1:9"
-    )  # where nobody is: buckets are asked from another language
-    monkeypatch.setattr(socket.socket, "connect", _refuse)
-    monkeypatch.setattr(os, "fsync", _know)
+    # Nobody listens there: obstore's requests are made in Rust, past the patched socket.
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(socket.socket, "connect", _connect_locally)
+    monkeypatch.setattr(os, "fsync", _skip_fsync)
     yield
-    left = sorted(path.name for path in home.iterdir())
-    assert not {"embeddings.h5", "runs", "data.csv"} & set(left), "a test wrote to a command's default path"
+    leftovers = sorted(path.name for path in home.iterdir())
+    assert not {"embeddings.h5", "runs", "data.csv"} & set(leftovers), "a test wrote to a command's default path"
 
 
 @pytest.fixture(autouse=True)
@@ -170,7 +169,7 @@ def _figures_left_out() -> Iterator[None]:
         patch.setattr("cache.pages.plot._render", lambda *_: "<svg ></svg>")
         for page in (ablation_page, train_page):
             for name in (name for name in vars(page) if name.startswith(("draw_", "plot_"))):
-                patch.setattr(page, name, _once(getattr(page, name)))
+                patch.setattr(page, name, _called_once(getattr(page, name)))
         yield
 
 
@@ -181,21 +180,21 @@ def drawn_once() -> Iterator[None]:
 
     from embed.encoders import torchvision_image
 
-    drawn, get_model = {}, torchvision_image.get_model
+    models, get_model = {}, torchvision_image.get_model
 
     def copied(name: str, **options: Any) -> Any:
-        place = (name, torch.initial_seed(), torch.get_default_device(), *sorted(options.items()))
-        if place not in drawn:
-            drawn[place] = get_model(name, **options)
-        return copy.deepcopy(drawn[place])
+        key = (name, torch.initial_seed(), torch.get_default_device(), *sorted(options.items()))
+        if key not in models:
+            models[key] = get_model(name, **options)
+        return copy.deepcopy(models[key])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torchvision_image, "get_model", copied)
         yield
 
 
-def _once(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what calls a function once, and answers ever after what came of that."""
+def _called_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls another once, and returns its first result ever after."""
     answers: list[Any] = []
 
     def answer(*arguments: Any, **options: Any) -> Any:
@@ -216,30 +215,30 @@ def fashion() -> Path:
 
 @pytest.fixture(scope="module")
 def emulated() -> Iterator[Callable[..., Any]]:
-    """What calls a module's function in a process that has an emulated accelerator."""
-    from emulated_device import own_process  # torch is for those who ask
+    """A function that calls a module's function in a process that has an emulated accelerator."""
+    from emulated_device import emulated_process  # imports torch, which few tests need
 
-    with own_process() as call:
+    with emulated_process() as call:
         yield call
 
 
-def _know(descriptor: int) -> None:
-    """Take the place of `os.fsync`, for which a core idles some milliseconds a thousand times: none cuts the power."""
-    os.fstat(descriptor)  # a wrong one is as wrong
+def _skip_fsync(descriptor: int) -> None:
+    """Stand in for `os.fsync`, which takes milliseconds a thousand times: no test cuts the power."""
+    os.fstat(descriptor)  # fails for a closed descriptor, as fsync does
 
 
 @pytest.fixture(scope="session")
 def served_run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A small run with its cache and its encoders: a `Served`."""
-    from served import served  # torch is for those who ask
+    from served import train_served_run  # imports torch, which few tests need
 
-    return served(tmp_path_factory.mktemp("served"))
+    return train_served_run(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture(scope="module")
 def ray_cluster() -> Any:
     """A Ray cluster of two node processes, which take a share of a core even when they are idle."""
-    from ray_cluster import cluster  # Ray is for those who ask
+    from ray_cluster import cluster  # imports Ray, which few tests need
 
     return cluster()
 
@@ -265,7 +264,7 @@ def bucket_url() -> str:
 
 @pytest.fixture
 def proxy(bucket_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A line to the server that notes all requests and fails on order; its environment is the writer's."""
+    """A proxy before the server that notes all requests and fails on order; the environment is the writer's."""
     from bucket_server import WRITER, open_proxy
 
     with open_proxy(bucket_server.port, monkeypatch) as proxy:
@@ -275,7 +274,7 @@ def proxy(bucket_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield proxy
 
 
-def _refuse(self: socket.socket, address: object) -> None:
+def _connect_locally(self: socket.socket, address: object) -> None:
     host = address[0] if isinstance(address, tuple) else ""
     if self.family != socket.AF_UNIX and host not in ("127.0.0.1", "::1", "localhost"):
         raise OSError(f"tests have no network, however something connects to {address}")

@@ -43,9 +43,9 @@ def main(folder: Path) -> None:
 def command(name: str, *arguments: str, folder: Path) -> None:
     """Show one command and run it in `folder`; end with its exit code if it fails."""
     print(f"\n$ {shlex.join([name, *arguments])}", flush=True)
-    done = subprocess.run([sys.executable, ROOT / "bin" / name, *arguments], cwd=folder, check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
+    completed = subprocess.run([sys.executable, ROOT / "bin" / name, *arguments], cwd=folder, check=False)
+    if completed.returncode:
+        sys.exit(completed.returncode)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def _break_some(rows: list[dict[str, str]], images: Path, n_products: int) -> No
             path.write_text("<html>404 not found</html>")
         else:
             path.unlink()
-    for row, other in zip(rows[11::33], rows[1::33], strict=False):  # ten rows on: the same class
-        shutil.copy(images / Path(other["image"]).name, images / Path(row["image"]).name)
+    for row, source in zip(rows[11::33], rows[1::33], strict=False):  # ten rows on: the same class
+        shutil.copy(images / Path(source["image"]).name, images / Path(row["image"]).name)
     for row in rows[5::40]:
         row["title"] = ""

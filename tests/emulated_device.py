@@ -4,8 +4,8 @@ Its tensors say that they are on ``emulated:0``, keep their numbers in the CPU's
 results are those of the CPU; and as CUDA's they refuse to meet the CPU's tensors in one operation. What takes no other
 tensor, such as ``torch.zeros(3, device="emulated")``, is a kernel of the backend; all else comes through their class.
 
-A backend is registered for the whole process and for good. So it is done in a process of its own, `own_process`, and
-never in that of the tests.
+A backend is registered for the whole process and for good. So it is done in a process of its own, `emulated_process`,
+and never in that of the tests.
 """
 
 from __future__ import annotations
@@ -35,22 +35,24 @@ SERVES = "import sys; sys.path[:0] = sys.argv[1:]; import emulated_device; emula
 aten = torch.ops.aten
 COPIES = {aten.copy_.default, aten._to_copy.default}  # from one device to another
 LOOKS_UP = {aten.index.Tensor, aten.index_put_.default, aten._index_put_impl_.default}  # by indices of the CPU, too
-TAKES_NO_SCALARS = {
-    aten._fused_adamw_.default
-}  # all others take a tensor of the CPU for a number where it has no shape
-MATRIX_PRODUCTS = {  # which CUDA has of fractions alone
+TAKES_NO_SCALARS = {aten._fused_adamw_.default}  # all others take a CPU tensor without shape for a number
+MATRIX_PRODUCTS = {  # CUDA has them for floating-point numbers alone
     aten.addmm.default, aten.addmv.default, aten.baddbmm.default, aten.bmm.default, aten.dot.default, aten.mm.default,
     aten.mv.default,
 }  # fmt: skip
-RESIZES = ("arange", "arange.start", "arange.start_step")  # else made empty first, and resized: a wrapper cannot be
-_libraries: list[torch.library.Library] = []  # what is registered goes with its library
+RESIZES = (
+    "arange",
+    "arange.start",
+    "arange.start_step",
+)  # else PyTorch resizes an empty tensor: wrappers cannot be
+_libraries: list[torch.library.Library] = []  # a registration ends with its library
 
 
 @contextmanager
-def own_process() -> Iterator[Callable[..., Any]]:
-    """Yield what calls a module's function in a process that has the device, and returns or raises what it does."""
-    line = [sys.executable, "-c", SERVES, str(ROOT), str(ROOT / "tests")]
-    with fork_server.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+def emulated_process() -> Iterator[Callable[..., Any]]:
+    """Yield a function that calls another in a process that has the device, and returns or raises what that does."""
+    command = [sys.executable, "-c", SERVES, str(ROOT), str(ROOT / "tests")]
+    with fork_server.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
 
         def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
             pickle.dump((function, arguments, options), process.stdin)
@@ -64,7 +66,7 @@ def own_process() -> Iterator[Callable[..., Any]]:
 
 
 def serve() -> None:
-    """Call what comes by stdin in a process that has the device, until that ends."""
+    """Register the device, and answer the calls that come by stdin until it ends."""
     register()
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)  # what is printed is no answer
@@ -98,25 +100,25 @@ def register() -> None:
 
 
 class EmulatedTensor(Tensor):
-    """What says that it is on the device; the numbers are in `numbers`, a tensor of the CPU."""
+    """A tensor that says it is on the device; its values are in `numbers`, a tensor of the CPU."""
 
     numbers: Tensor
 
     @staticmethod
     def __new__(cls, numbers: Tensor) -> EmulatedTensor:
-        made = Tensor._make_wrapper_subclass(
+        tensor = Tensor._make_wrapper_subclass(
             cls, numbers.shape, strides=numbers.stride(), storage_offset=numbers.storage_offset(), dtype=numbers.dtype,
             device=DEVICE,
         )  # fmt: skip
-        made.numbers = numbers
-        return made
+        tensor.numbers = numbers
+        return tensor
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @classmethod
     def __torch_dispatch__(cls, function: Any, types: Any, arguments: tuple = (), options: Any = None) -> Any:
         options = options or {}
-        if _is_composed(function):  # in inference mode nobody has taken it apart yet
+        if _is_composed(function):  # inference mode has not decomposed it yet
             return function.decompose(*arguments, **options)
         return compute(function, *arguments, **options)
 
@@ -128,32 +130,33 @@ class EmulatedTensor(Tensor):
 
 
 def compute(function: Any, *arguments: Any, **options: Any) -> Any:
-    """Compute one operation on the CPU, once it is known that a device could.
+    """Return the result of one operation, computed on the CPU, if CUDA could compute it.
 
     Raises:
-        RuntimeError: it would have tensors of two devices, or random numbers of another device's generator; or it is
-            one that CUDA does not have of such tensors, where the CPU has.
+        RuntimeError: its tensors are on two devices, its generator is another device's, or CUDA lacks the operation
+            for such tensors.
     """
     _check(function, arguments, options)
-    own = {id(leaf.numbers): leaf for leaf in tree_leaves((arguments, options)) if isinstance(leaf, EmulatedTensor)}
-    given = {id(leaf) for leaf in tree_leaves((arguments, options)) if isinstance(leaf, Tensor)}
+    leaves = tree_leaves((arguments, options))
+    wrappers = {id(leaf.numbers): leaf for leaf in leaves if isinstance(leaf, EmulatedTensor)}
+    argument_ids = {id(leaf) for leaf in leaves if isinstance(leaf, Tensor)}
     leaves_the_device = options.get("device") is not None and torch.device(options["device"]).type == "cpu"
 
-    def back(found: Any) -> Any:
-        if not isinstance(found, Tensor) or leaves_the_device or id(found) in given:
-            return found
-        if id(found) in own:
-            return own[id(found)]
-        with torch.inference_mode(found.is_inference()):  # a view in inference mode of what is none is none, either
-            return EmulatedTensor(found)
+    def on_device(result: Any) -> Any:
+        if not isinstance(result, Tensor) or leaves_the_device or id(result) in argument_ids:
+            return result
+        if id(result) in wrappers:
+            return wrappers[id(result)]
+        with torch.inference_mode(result.is_inference()):  # a view of a normal tensor stays one in inference mode
+            return EmulatedTensor(result)
 
-    found = tree_map(back, function(*tree_map(_on_cpu, arguments), **tree_map(_on_cpu, options)))
+    result = tree_map(on_device, function(*tree_map(_on_cpu, arguments), **tree_map(_on_cpu, options)))
     if torch.Tag.inplace_view in function.tags:  # such as squeeze_: what the tensor says of its shape changes, too
         with torch._C._DisableTorchDispatch():
             function(*arguments, **options)
-    if stale := [leaf for leaf in own.values() if leaf.shape != leaf.numbers.shape]:
+    if stale := [leaf for leaf in wrappers.values() if leaf.shape != leaf.numbers.shape]:
         raise NotImplementedError(f"{function} changes the shape of {stale[0]}, which the emulation cannot do.")
-    return found
+    return result
 
 
 def _check(function: Any, arguments: tuple, options: dict[str, Any]) -> None:
@@ -170,9 +173,9 @@ def _check(function: Any, arguments: tuple, options: dict[str, Any]) -> None:
         _check_layouts(arguments[:4])
     if function in MATRIX_PRODUCTS and not (arguments[-1].is_floating_point() or arguments[-1].is_complex()):
         raise RuntimeError(f"{function} must have tensors of fractions, however they are {arguments[-1].dtype}")
-    least = 0 if function in TAKES_NO_SCALARS else 1
-    others = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not isinstance(leaf, EmulatedTensor)]
-    if shapes := [tuple(leaf.shape) for leaf in others if leaf.ndim >= least]:
+    least_ndim = 0 if function in TAKES_NO_SCALARS else 1
+    cpu_tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not isinstance(leaf, EmulatedTensor)]
+    if shapes := [tuple(leaf.shape) for leaf in cpu_tensors if leaf.ndim >= least_ndim]:
         raise RuntimeError(f"{function} must have all tensors on {DEVICE}, however {shapes} are on the CPU")
 
 

@@ -34,19 +34,19 @@ PICTURES = (picture(0, (60, 80)), picture(1, (40, 40), "PNG"), picture(2, (1100,
 
 def difference_of_encoders(kind: str, *arguments: Any, **options: Any) -> float:
     """Return the largest difference of vectors and tokens between an encoder on the device and it on the CPU."""
-    expected, found = (_numbers_of(_encoder(kind, device, arguments, options), kind) for device in ("cpu", DEVICE))
-    return _difference(found, expected)
+    expected, computed = (_numbers_of(_encoder(kind, device, arguments, options), kind) for device in ("cpu", DEVICE))
+    return _difference(computed, expected)
 
 
 def differing_pixels() -> dict[str, int]:
     """Return how many pictures the device resized, and how many of their bytes are not the host's."""
     device_resize.COMMON = 1
     contents = [picture(seed, size) for seed, size in enumerate([(60, 80), (300, 200), (60, 80), (1100, 1100)])]
-    host, device = (ImageEncoder(weights="random", device=where) for where in ("cpu", DEVICE))
-    expected, found = ([one.prepare(content) for content in contents] for one in (host, device))
-    pixels = device.preprocess.batch(found)
+    host, device = (ImageEncoder(weights="random", device=name) for name in ("cpu", DEVICE))
+    expected, prepared = ([encoder.prepare(content) for content in contents] for encoder in (host, device))
+    pixels = device.preprocess.batch(prepared)
     return {
-        "resized": sum(isinstance(one, device_resize.Decoded) for one in found),
+        "resized": sum(isinstance(picture, device_resize.Decoded) for picture in prepared),
         "refused": sum(plan is None for plan in device.preprocess._resize._plans.values()),
         "differing": int((pixels.cpu() != host.preprocess.batch(expected)).sum()),
     }
@@ -65,14 +65,14 @@ def difference_of_extractions(catalogue: Path, folder: Path, bert: Path) -> floa
         assert all(entry.n_encoded for entry in report.encoders), report
         with Cache(path) as cache:
             names = {modality: cache.encoders(modality)[0] for modality in ("image", "text")}
-            found = {modality: cache.matrix(modality, name) for modality, name in names.items()}
+            vectors = {modality: cache.matrix(modality, name) for modality, name in names.items()}
             tokens = {f"{modality} tokens": cache.tokens(modality, name).values for modality, name in names.items()}
-            caches.append(found | tokens)
+            caches.append(vectors | tokens)
     return _difference(caches[1], caches[0])
 
 
 def error_of_a_lost_network() -> str:
-    """Return what is said of a network that makes a tensor on the CPU while it encodes."""
+    """Return the error of a network that makes a tensor on the CPU while it encodes."""
     encoder = ImageEncoder(weights="random", device=DEVICE)
     encoder.model.add_module("conv1", nn.Sequential(encoder.model.conv1, Lost()))
     try:
@@ -83,7 +83,7 @@ def error_of_a_lost_network() -> str:
 
 
 class Lost(nn.Module):
-    """Adds what is on the CPU."""
+    """Adds a tensor that is on the CPU."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         return inputs + torch.zeros(inputs.shape[-1])
@@ -95,17 +95,17 @@ def _encoder(kind: str, device: str, arguments: tuple, options: dict[str, Any]) 
 
 def _numbers_of(encoder: Any, kind: str) -> dict[str, np.ndarray]:
     contents = TEXTS if kind == "text" else PICTURES
-    found = encoder.encode([encoder.prepare(content) for content in contents])
-    if isinstance(found, Encoded):
-        assert found.tokens is not None
-        return {"vectors": found.vectors, "tokens": found.tokens.values}
-    return {"vectors": found}
+    encoded = encoder.encode([encoder.prepare(content) for content in contents])
+    if isinstance(encoded, Encoded):
+        assert encoded.tokens is not None
+        return {"vectors": encoded.vectors, "tokens": encoded.tokens.values}
+    return {"vectors": encoded}
 
 
-def _difference(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
-    assert found.keys() == expected.keys()
+def _difference(computed: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
+    assert computed.keys() == expected.keys()
     assert all(np.isfinite(values).any() and values.any() for values in expected.values())
     return max(
-        float(np.nanmax(np.abs(found[name].astype(float) - other)) / np.nanmax(np.abs(other.astype(float))))
-        for name, other in expected.items()
+        float(np.nanmax(np.abs(computed[name].astype(float) - values)) / np.nanmax(np.abs(values.astype(float))))
+        for name, values in expected.items()
     )

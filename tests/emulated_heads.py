@@ -41,7 +41,7 @@ class OnDisk:
 
 
 class Lost(nn.Module):
-    """A head of the user's own that makes a tensor where it is not."""
+    """A user's head that makes a tensor on the CPU, wherever its weights are."""
 
     def __init__(self, dims: dict[str, int], *, n_classes: int) -> None:
         super().__init__()
@@ -58,15 +58,15 @@ def difference_of_fits(name: str, *, dtype: str = "float32", on_disk: bool = Fal
     with a colon is that of a user's class; `tokens` among the changes gives attention tokens.
     """
     jobs = _jobs_of(name, on_disk=on_disk, **changes)
-    expected, fits = (_fits_of(jobs, torch.device(device), dtype) for device in (CPU, DEVICE))
+    cpu_fits, fits = (_fits_of(jobs, torch.device(device), dtype) for device in (CPU, DEVICE))
     return max(
-        _difference(_numbers_of(one, job, device=DEVICE), _numbers_of(other, job, device="cpu"))
-        for job, one, other in zip(jobs, fits, expected, strict=True)
+        _difference(_numbers_of(fit, job, device=DEVICE), _numbers_of(cpu_fit, job, device="cpu"))
+        for job, fit, cpu_fit in zip(jobs, fits, cpu_fits, strict=True)
     )
 
 
 def error_of_a_lost_head() -> str:
-    """Return what is said of a head that makes a tensor on the CPU."""
+    """Return the error of a head that makes a tensor on the CPU."""
     job = small_job("early")
     job = replace(job, description=replace(job.description, name="Lost", plugin="emulated_heads:Lost"))
     ((_, error),) = _fit(job_list=[job], device=torch.device(DEVICE), dtype="float32")
@@ -75,7 +75,7 @@ def error_of_a_lost_head() -> str:
 
 
 def errors_of_what_cuda_lacks() -> list[str]:
-    """Return what is said of operations that the CPU computes and CUDA refuses."""
+    """Return the errors of operations that the CPU computes and CUDA refuses."""
     square, counts = torch.rand(2, 3, device=DEVICE), torch.ones(3, 3, dtype=torch.int64, device=DEVICE)
     step = torch.ones((), device=DEVICE)
 
@@ -169,7 +169,7 @@ def _fit(job_list: Sequence[Job], device: torch.device, dtype: str) -> list[tupl
 
 
 def _numbers_of(fit: Fit, job: Job, *, device: str) -> dict[str, Tensor]:
-    """Return what a fit came to, and what its head answers on a device."""
+    """Return a fit's weights and losses, and its head's logits of the test rows on a device."""
     tensors = dict([*fit.module.named_parameters(), *fit.module.named_buffers()])  # scikit-learn's models have no state
     assert all(tensor.device == CPU for tensor in tensors.values()), "a fit is the CPU's"
     losses = torch.tensor([list(epoch.values()) for epoch in fit.history])
@@ -193,7 +193,7 @@ def _numbers_of(fit: Fit, job: Job, *, device: str) -> dict[str, Tensor]:
 def _difference(computed: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
     assert computed.keys() == expected.keys()
     return max(
-        float((computed[name] - other).abs().max() / other.abs().max().clamp_min(1))
-        for name, other in expected.items()
-        if other.numel()
+        float((computed[name] - values).abs().max() / values.abs().max().clamp_min(1))
+        for name, values in expected.items()
+        if values.numel()
     )

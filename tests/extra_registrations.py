@@ -17,7 +17,7 @@ from heads.modules.parts.standardiser import zero_absent
 
 
 class Sum(nn.Module):
-    """Add what a linear map of each modality says.
+    """Add the logits of a linear map of each modality.
 
     Shape:
         inputs: {modality: (*stack, B, D_modality)} float32, standardised
@@ -30,8 +30,8 @@ class Sum(nn.Module):
         self.layers = nn.ModuleDict({name: Linear(dim, n_classes, stack=stack) for name, dim in sorted(dims.items())})
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-        own = zero_absent({name: inputs[name] for name in self.layers}, present)
-        return torch.stack([layer(own[name]) for name, layer in self.layers.items()]).sum(0)
+        zeroed = zero_absent({name: inputs[name] for name in self.layers}, present)
+        return torch.stack([layer(zeroed[name]) for name, layer in self.layers.items()]).sum(0)
 
 
 def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Extractions by encoders that count: a small shop, what of it is on the disk, and whether a run told what happened."""
+"""Extractions by encoders that count: a small shop, what of it is on the disk, and whether a run said what happened."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ N_CONTENTS = 2 * len(ROWS)
 STARTS = ("from nothing", "onto a sealed cache", "onto a sealed cache and a journal")
 
 
-def start_of(kind: str, commands: Forked, folder: Path) -> Path:
+def prepare_start(kind: str, commands: Forked, folder: Path) -> Path:
     """Make a folder to extract in, with some of the work done; all its catalogue's products are to be extracted."""
     folder.mkdir(parents=True, exist_ok=True)
     if kind != STARTS[0]:
@@ -39,7 +39,9 @@ def start_of(kind: str, commands: Forked, folder: Path) -> Path:
     return folder
 
 
-def undisturbed(start: Path, commands: Forked, name: str = "whole", **order: Any) -> tuple[Path, list[dict[str, Any]]]:
+def run_undisturbed(
+    start: Path, commands: Forked, name: str = "whole", **order: Any
+) -> tuple[Path, list[dict[str, Any]]]:
     """Return the folder and the log of a run in a copy of a start that nothing disturbs."""
     whole = Path(shutil.copytree(start, start.with_name(f"{start.name}-{name}")))
     code, stderr, log = commands.run(whole, command="embed-extract", arguments=EXTRACT, **order)
@@ -47,8 +49,8 @@ def undisturbed(start: Path, commands: Forked, name: str = "whole", **order: Any
     return whole, log
 
 
-def acknowledged(log: list[dict[str, Any]]) -> set[str]:
-    return {key for line in log for key in line.get("kept", [])}
+def acknowledged_keys(log: list[dict[str, Any]]) -> set[str]:
+    return {key for line in log for key in line.get("acknowledged", [])}
 
 
 def n_encoded(log: list[dict[str, Any]]) -> int:
@@ -73,7 +75,7 @@ def keys_on_disk(folder: Path) -> set[str]:
     return keys
 
 
-def holds(folder: Path) -> tuple[list, ...]:
+def cache_content(folder: Path) -> tuple[list, ...]:
     """Return all that a reader may ask of the cache in a folder."""
     with Cache(folder / "e.h5") as cache:
         tokens = cache.tokens("text")
@@ -88,7 +90,7 @@ def holds(folder: Path) -> tuple[list, ...]:
 UNWANTED = re.compile(r"damage|delete|remove|restore|set aside|traceback|mistake in embed-once", re.IGNORECASE)
 
 
-def told_rightly(code: int, stderr: str, where: str) -> None:
+def check_message(code: int, stderr: str, where: str) -> None:
     """Check that one line says what could not be read, or that a warning does where it is not needed."""
     assert code in (0, 1), f"{where}: {stderr}"
     assert not UNWANTED.search(stderr), f"{where}: {stderr}"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ASKS = {"listdir": os.listdir, "scandir": os.scandir, "stat": os.stat, "lstat": os.lstat, "readlink": os.readlink}
+QUERIES = {"listdir": os.listdir, "scandir": os.scandir, "stat": os.stat, "lstat": os.lstat, "readlink": os.readlink}
 
 
 class Reads:
@@ -25,46 +25,46 @@ class Reads:
         self.lock = threading.Lock()
 
     def step(self, name: str, path: Any) -> None:
-        """Note a step on a path of ours, and fail where it is its turn."""
+        """Note a step on a path below the folder, and fail if it is the one to fail."""
         if not isinstance(path, str | os.PathLike):
             return
-        whole = os.path.join(self.folder, os.fspath(path))
-        if not whole.startswith(self.folder) or os.path.basename(whole) in ("stdout", "stderr"):
+        full_path = os.path.join(self.folder, os.fspath(path))
+        if not full_path.startswith(self.folder) or os.path.basename(full_path) in ("stdout", "stderr"):
             return
         with self.lock:
             self.n_steps += 1
             is_failing = self.n_steps == self.fail_at
-        self.note(step=name, path=whole[len(self.folder) + 1 :], **({"fails": True} if is_failing else {}))
+        self.note(step=name, path=full_path[len(self.folder) + 1 :], **({"fails": True} if is_failing else {}))
         if is_failing:
-            raise OSError(self.errno, os.strerror(self.errno), whole)
+            raise OSError(self.errno, os.strerror(self.errno), full_path)
 
     def watch(self) -> None:
-        """Put what counts in the place of Python's ways to read."""
-        for name, function in ASKS.items():
+        """Put counting functions in the place of Python's ways to read."""
+        for name, function in QUERIES.items():
             setattr(os, name, self._before(name, function))
         real_open, real_preadv = os.open, os.preadv
 
-        def counting_open(path: Any, flags: int, *rest: Any, **options: Any) -> int:
+        def counting_open(path: Any, flags: int, *arguments: Any, **options: Any) -> int:
             self.step("open", path)
-            descriptor = real_open(path, flags, *rest, **options)
+            descriptor = real_open(path, flags, *arguments, **options)
             self.paths[descriptor] = os.fspath(path)
             return descriptor
 
-        def counting_preadv(descriptor: int, *rest: Any) -> int:
+        def counting_preadv(descriptor: int, *arguments: Any) -> int:
             self.step("read", self.paths.get(descriptor))
-            return real_preadv(descriptor, *rest)
+            return real_preadv(descriptor, *arguments)
 
         os.open, os.preadv = counting_open, counting_preadv  # type: ignore[assignment]
         builtins.open = io.open = self._open  # type: ignore[assignment]
 
     def _before(self, name: str, function: Callable) -> Callable:
         @functools.wraps(function)
-        def asking(path: Any = ".", *rest: Any, **options: Any) -> Any:
+        def counting(path: Any = ".", *arguments: Any, **options: Any) -> Any:
             if not sys._getframe(1).f_globals["__name__"].startswith("click."):  # whose answer is not used
                 self.step(name, path)
-            return function(path, *rest, **options)
+            return function(path, *arguments, **options)
 
-        return asking
+        return counting
 
     def _open(
         self, path: Any, mode: str = "r", buffering: int = -1, encoding: Any = None, errors: Any = None,

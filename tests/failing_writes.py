@@ -3,7 +3,7 @@
 What can happen (`do`): ``kill``, SIGKILL, of a write after its first half; ``fail`` with an errno, from then on if it
 `is_lasting`; ``short``, a write that takes half of its bytes and says so; the name of a signal. A ``record`` notes
 what each step changed, with the bytes that a file had when it was synced or got its name, so that `power_loss` can
-tell what a disk may hold; `without` names a place whose fsync is left out.
+tell what a disk may hold; `without` names a `sync_site` whose fsync is left out.
 """
 
 from __future__ import annotations
@@ -67,15 +67,15 @@ class Writes:
         self.real = {name: getattr(os, name) for name in NAMES}
 
     def watch(self) -> None:
-        """Put what counts in the place of Python's ways to write."""
+        """Put counting functions in the place of Python's ways to write."""
         global _watching  # noqa: PLW0603 - one a process
         _watching = self
         for name in ("mkdir", "rmdir", "unlink"):
-            setattr(os, name, self._of_a_path(name))
+            setattr(os, name, self._step_on_path(name))
         for name in ("rename", "replace"):
-            setattr(os, name, self._of_two(name))
+            setattr(os, name, self._step_on_two_paths(name))
         for name in ("fsync", "ftruncate", "pwrite"):
-            setattr(os, name, self._of_a_descriptor(name))
+            setattr(os, name, self._step_on_descriptor(name))
         os.remove = os.unlink
         flock = fcntl.flock
         fcntl.flock = lambda descriptor, how: self.step("flock", ".", lambda _: flock(descriptor, how))
@@ -85,11 +85,12 @@ class Writes:
         """Return whether a path stands below the folder, and is none of the test's own files."""
         if not isinstance(path, str | os.PathLike):
             return False
-        whole = os.path.join(os.getcwd(), os.fspath(path))
-        return f"{whole}{os.sep}".startswith(self.folder) and os.path.basename(whole) not in ("stdout", "stderr")
+        full_path = os.path.join(os.getcwd(), os.fspath(path))
+        is_output = os.path.basename(full_path) in ("stdout", "stderr")
+        return f"{full_path}{os.sep}".startswith(self.folder) and not is_output
 
     def step(self, name: str, path: Any, perform: Callable[[int], Any], *, size: int = 0) -> Any:
-        """Note a step, and do it or what is to happen in its place."""
+        """Note a step, and perform it, or what was ordered in its place."""
         with self.lock:
             if self.only in (None, name):
                 self.n_steps += 1
@@ -110,49 +111,53 @@ class Writes:
         os.kill(os.getpid(), getattr(signal, self.do))
         return perform(size)
 
-    def _of_a_path(self, name: str) -> Callable[..., Any]:
+    def _step_on_path(self, name: str) -> Callable[..., Any]:
         function = self.real[name]
 
-        def change(path: Any, *rest: Any, dir_fd: int | None = None, **options: Any) -> Any:
-            whole = path if dir_fd is None else os.path.join(os.readlink(f"/proc/self/fd/{dir_fd}"), os.fspath(path))
-            options |= {} if dir_fd is None else {"dir_fd": dir_fd}
-            if not self.is_ours(whole):
-                return function(path, *rest, **options)
-            done = self.step(name, whole, lambda _: function(path, *rest, **options))
-            self._record(name, path=self._name(whole))
-            return done
+        def change(path: Any, *arguments: Any, dir_fd: int | None = None, **options: Any) -> Any:
+            full_path = path
+            if dir_fd is not None:
+                full_path = os.path.join(os.readlink(f"/proc/self/fd/{dir_fd}"), os.fspath(path))
+                options["dir_fd"] = dir_fd
+            if not self.is_ours(full_path):
+                return function(path, *arguments, **options)
+            result = self.step(name, full_path, lambda _: function(path, *arguments, **options))
+            self._record(name, path=self._name(full_path))
+            return result
 
         return change
 
-    def _of_two(self, name: str) -> Callable[..., Any]:
+    def _step_on_two_paths(self, name: str) -> Callable[..., Any]:
         function = self.real[name]
 
         def change(source: Any, target: Any, **options: Any) -> Any:
             if not self.is_ours(target):
                 return function(source, target, **options)
-            done = self.step(name, target, lambda _: function(source, target, **options))
+            result = self.step(name, target, lambda _: function(source, target, **options))
             self._record("rename", source=self._name(source), path=self._name(target), **self._content(target))
-            return done
+            return result
 
         return change
 
-    def _of_a_descriptor(self, name: str) -> Callable[..., Any]:
+    def _step_on_descriptor(self, name: str) -> Callable[..., Any]:
         function = self.real[name]
 
-        def change(descriptor: int, *rest: Any) -> Any:
+        def change(descriptor: int, *arguments: Any) -> Any:
             path = os.readlink(f"/proc/self/fd/{descriptor}")
-            if not self.is_ours(path) or (name == "fsync" and self.without == place()):
-                return None if self.is_ours(path) else function(descriptor, *rest)
-            size = len(rest[0]) if name == "pwrite" else 0
-            cut = (
-                (lambda n: function(descriptor, rest[0][:n], *rest[1:]))
-                if size
-                else lambda _: function(descriptor, *rest)
-            )
-            done = self.step(name, path, cut, size=size)
+            if not self.is_ours(path):
+                return function(descriptor, *arguments)
+            if name == "fsync" and self.without == sync_site():
+                return None
+
+            def perform(n_bytes: int) -> Any:
+                if name == "pwrite":
+                    return function(descriptor, arguments[0][:n_bytes], *arguments[1:])
+                return function(descriptor, *arguments)
+
+            result = self.step(name, path, perform, size=len(arguments[0]) if name == "pwrite" else 0)
             if name == "fsync":
-                self._record("fsync", path=self._name(path), place=place(), **self._content(path))
-            return done
+                self._record("fsync", path=self._name(path), site=sync_site(), **self._content(path))
+            return result
 
         return change
 
@@ -174,31 +179,31 @@ class Writes:
         return os.path.relpath(os.path.join(os.getcwd(), os.fspath(path)), self.folder)
 
     def _content(self, path: Any) -> dict[str, Any]:
-        """Return which file it is, and its bytes, where that is recorded."""
+        """Return which file or folder it is, and a file's bytes, where these are recorded."""
         if not self.is_recording:
             return {}
-        facts = os.stat(path)
-        if stat.S_ISDIR(facts.st_mode):
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
             return {"folder": True}
         with _real_open(path, "rb") as file:
-            return {"file": facts.st_ino, "content": base64.b64encode(file.read()).decode()}
+            return {"file": status.st_ino, "content": base64.b64encode(file.read()).decode()}
 
     def _record(self, change: str, **facts: Any) -> None:
         if self.is_recording:
             self.note(change=change, **facts)
 
 
-def place() -> str:
-    """Return which function of the project brings something to the disk, and whether that is a folder."""
-    frame, what = sys._getframe(2), "file"
+def sync_site() -> str:
+    """Return which function of the project calls fsync, and whether for a file or a folder, such as "publish, file"."""
+    frame, kind = sys._getframe(2), "file"
     while frame is not None:
         name = frame.f_code.co_name
         if name == "fsync_folder":
-            what = "folder"
+            kind = "folder"
         elif Path(frame.f_code.co_filename).parent.name not in ("tests", "pathlib") and name != "<lambda>":
-            return f"{name}, {what}"
+            return f"{name}, {kind}"
         frame = frame.f_back  # type: ignore[assignment]
-    return what
+    return kind
 
 
 ERRNOS = (errnos.ENOSPC, errnos.EIO, errnos.EDQUOT, errnos.EROFS)

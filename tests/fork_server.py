@@ -49,7 +49,7 @@ def _server() -> tuple[socket.socket, subprocess.Popen | None]:
     There is one for all processes of a run of tests. It ends when the last that has a line to it does.
     """
     name = f"\0embed-once {os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
-    end = time.monotonic() + 60
+    deadline = time.monotonic() + 60
     while True:
         process = None
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -57,30 +57,30 @@ def _server() -> tuple[socket.socket, subprocess.Popen | None]:
             listener.bind(name)
             listener.listen()
             process = _start(listener)
-        line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            line.connect(name)
-            return line, process
+            connection.connect(name)
+            return connection, process
         except ConnectionRefusedError:  # it does not listen yet, or has just ended
-            line.close()
-            if time.monotonic() > end:
+            connection.close()
+            if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
 
 
 def _start(listener: socket.socket) -> subprocess.Popen:
     environment = {**os.environ, **HUGE_PAGES, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
-    number = listener.fileno()
-    line = [sys.executable, __file__, str(number)]
-    return subprocess.Popen(line, pass_fds=[number], env=environment, cwd=ROOT, stdin=subprocess.DEVNULL)
+    descriptor = listener.fileno()
+    command = [sys.executable, __file__, str(descriptor)]
+    return subprocess.Popen(command, pass_fds=[descriptor], env=environment, cwd=ROOT, stdin=subprocess.DEVNULL)
 
 
 def close() -> None:
     """End the line to the process that forks, and wait for its end where it was started here."""
     if _server.cache_info().currsize:
-        line, process = _server()
+        connection, process = _server()
         _server.cache_clear()
-        line.close()
+        connection.close()
         if process is not None:
             process.wait()
 
@@ -98,7 +98,9 @@ class Popen(subprocess.Popen):
         environment = dict(os.environ if env is None else env)
         order = {"arguments": arguments, "folder": str(cwd or os.getcwd()), "environment": environment}
         self._status, status = os.pipe()
-        standard = [given if given >= 0 else number for number, given in enumerate((p2cread, c2pwrite, errwrite))]
+        standard = [
+            descriptor if descriptor >= 0 else number for number, descriptor in enumerate((p2cread, c2pwrite, errwrite))
+        ]
         socket.send_fds(_server()[0], [json.dumps(order).encode()], [*standard, status])
         os.close(status)
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
@@ -125,7 +127,7 @@ class Popen(subprocess.Popen):
 
 
 def run(
-    line: Any, *, check: bool = False, capture_output: bool = False, input: Any = None, timeout: float | None = None,  # noqa: A002
+    command: Any, *, check: bool = False, capture_output: bool = False, input: Any = None, timeout: float | None = None,  # noqa: A002
     **options: Any,
 ) -> subprocess.CompletedProcess:  # fmt: skip
     """Return what `subprocess.run` does."""
@@ -133,16 +135,16 @@ def run(
         options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     if input is not None:
         options["stdin"] = subprocess.PIPE
-    with Popen(line, **options) as process:
+    with Popen(command, **options) as process:
         try:
             stdout, stderr = process.communicate(input, timeout)
         except BaseException:
             process.kill()
             raise
-    done = subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+    completed = subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
     if check:
-        done.check_returncode()
-    return done
+        completed.check_returncode()
+    return completed
 
 
 def serve(listener: socket.socket) -> None:
@@ -153,9 +155,9 @@ def serve(listener: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is for the tests
     signal.set_wakeup_fd(wake)
     children: dict[int, int] = {}  # process number -> whom to tell
-    lines = [listener.accept()[0]]
-    while lines:
-        ready, _, _ = select.select([awake, listener, *lines], [], [])
+    connections = [listener.accept()[0]]
+    while connections:
+        ready, _, _ = select.select([awake, listener, *connections], [], [])
         if awake in ready:
             os.read(awake, 4096)
             for child in list(children):
@@ -164,20 +166,20 @@ def serve(listener: socket.socket) -> None:
                     _tell(children[child], status)
                     os.close(children.pop(child))
         if listener in ready:
-            lines.append(listener.accept()[0])
-        for line in set(lines) & set(ready):
-            message, descriptors, _, _ = socket.recv_fds(line, 2**20, 4)
+            connections.append(listener.accept()[0])
+        for connection in set(connections) & set(ready):
+            message, descriptors, _, _ = socket.recv_fds(connection, 2**20, 4)
             if not message:
-                lines.remove(line)
-                line.close()
+                connections.remove(connection)
+                connection.close()
                 continue
             child = os.fork()
             if child == 0:
                 signal.set_wakeup_fd(-1)
                 _obey(descriptors[:3], **json.loads(message))
-            *given, children[child] = descriptors
+            *standard, children[child] = descriptors
             _tell(children[child], child)
-            for descriptor in given:
+            for descriptor in standard:
                 os.close(descriptor)
     for child in children:
         os.kill(child, signal.SIGKILL)

@@ -26,8 +26,8 @@ class Forked:
     """
 
     def __init__(self, script: str) -> None:
-        line = [sys.executable, ROOT / "tests" / script]
-        self._server = fork_server.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, ROOT / "tests" / script]
+        self._server = fork_server.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run(self, folder: Path, *, log: str = "log", **order: Any) -> tuple[int, str, list[dict[str, Any]]]:
         """Return the exit code, what was written to stderr, and the log; `kill_after_s` sends SIGKILL then."""

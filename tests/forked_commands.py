@@ -101,7 +101,7 @@ def note_work(note: Callable[..., None], name: str) -> None:
 
     def noted_publish(self: Journal, part: Any) -> Path:
         path = publish(self, part)
-        note(kept=part.keys)
+        note(acknowledged=part.keys)
         return path
 
     def noted_encode(self: CountingEncoder, batch: Any) -> np.ndarray:

@@ -29,10 +29,10 @@ Pictures = Mapping[str, bytes]  # by the cell in image
 
 def rows_of(table: Table) -> list[dict[str, str]]:
     """Return all rows of a table, as {column: cell}."""
-    found = []
+    rows = []
     for batch in table.batches():
-        found += [dict(zip(batch, cells, strict=True)) for cells in zip(*batch.values(), strict=True)]
-    return found
+        rows += [dict(zip(batch, cells, strict=True)) for cells in zip(*batch.values(), strict=True)]
+    return rows
 
 
 def _write_files(folder: Path, pictures: Pictures) -> None:
@@ -127,8 +127,8 @@ def write_dataset(folder: Path, rows: Rows, pictures: Pictures) -> Path:
     labels = sorted({row["label"] for row in rows})
     half = len(rows) // 2
     names = ["data-00000-of-00002.arrow", "data-00001-of-00002.arrow"]
-    for name, own in zip(names, (rows[:half], rows[half:]), strict=True):
-        write_stream(folder / name, own, pictures, labels)
+    for name, file_rows in zip(names, (rows[:half], rows[half:]), strict=True):
+        write_stream(folder / name, file_rows, pictures, labels)
     (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": name} for name in names]}))
     (folder / "dataset_info.json").write_text(json.dumps({"features": features(labels)}))
     return folder
@@ -138,9 +138,9 @@ def write_dataset_dict(folder: Path, rows: Rows, pictures: Pictures) -> Path:
     """A dataset of two splits."""
     half = len(rows) // 2
     (folder / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
-    for split, own in (("train", rows[:half]), ("test", rows[half:])):
+    for split, split_rows in (("train", rows[:half]), ("test", rows[half:])):
         (folder / split).mkdir()
-        write_dataset(folder / split, own, pictures)
+        write_dataset(folder / split, split_rows, pictures)
     return folder
 
 
@@ -154,14 +154,14 @@ def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 def write_shards(folder: Path, rows: Rows, pictures: Pictures) -> Path:
     """Two shards; the picture's name keeps its kind and becomes the product's."""
     half = len(rows) // 2
-    for number, own in enumerate((rows[:half], rows[half:])):
+    for number, shard_rows in enumerate((rows[:half], rows[half:])):
         with tarfile.open(folder / f"shard-{number:03}.tar", "w") as tar:
-            for row in own:
-                rest = {name: cell for name, cell in row.items() if name not in ("id", "image", "text", "label")}
+            for row in shard_rows:
+                other_cells = {name: cell for name, cell in row.items() if name not in ("id", "image", "text", "label")}
                 add_member(tar, f"{row['id']}{Path(row['image']).suffix}", pictures[row["image"]])
                 add_member(tar, f"{row['id']}.txt", row["text"].encode())
                 add_member(tar, f"{row['id']}.cls", row["label"].encode())
-                add_member(tar, f"{row['id']}.json", json.dumps(rest).encode())
+                add_member(tar, f"{row['id']}.json", json.dumps(other_cells).encode())
     return folder / "shard-{000..001}.tar"
 
 

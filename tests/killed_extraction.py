@@ -30,6 +30,8 @@ import embed.extraction.extract_catalogue
 import embed.extraction.source.content_source
 from cache import Journal
 
+Step = Callable[..., None]  # its name, and what happens at it if it is the last
+
 
 def main() -> None:
     """Serve orders until stdin ends."""
@@ -44,6 +46,28 @@ def run(note: Callable[..., None], _: Path, *, arguments: list[str], die_at: int
 
 def _watch(note: Callable[..., None], die_at: int | None) -> None:
     """Make each step note itself in the log, and the `die_at`-th the last."""
+    step = _step_counter(note, die_at)
+    for owner, names in (
+        (os, ("fsync", "replace", "ftruncate", "pwrite")),
+        (fcntl, ("flock",)),
+        (Path, ("mkdir", "unlink", "rmdir")),
+        (embed.extraction.source.content_source, ("read_image",)),
+        (csv, ("writer",)),
+        (CountingEncoder, ("encode",)),
+    ):
+        for name in names:
+            _step_before(owner, name, step)
+    _step_amid_writes(step)
+    _note_work(note)
+    encoders = [CountingEncoder("image"), CountingEncoder("text")]  # a network would take nine tenths of the time
+    embed.extraction.encoding.run_encoders.make_encoders = lambda _: encoders
+    # Each batch is a part.
+    embed.commands.extract.ExtractSettings = functools.partial(embed.commands.extract.ExtractSettings, part_bytes=1)
+    cache.journal.journal.MERGED_PARTS = 2
+
+
+def _step_counter(note: Callable[..., None], die_at: int | None) -> Step:
+    """Return what notes and counts a step, and ends the process at the `die_at`-th, once `at_death` is called."""
     lock = threading.Lock()
     n_steps = 0
 
@@ -56,27 +80,24 @@ def _watch(note: Callable[..., None], die_at: int | None) -> None:
                 at_death()
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    def before(owner: Any, name: str) -> None:
-        function = getattr(owner, name)
+    return step
 
-        @functools.wraps(function)
-        def stepping(*args: Any, **options: Any) -> Any:
-            step(name)
-            return function(*args, **options)
 
-        setattr(owner, name, stepping)
+def _step_before(owner: Any, name: str, step: Step) -> None:
+    """Make each call of a function or method a step."""
+    function = getattr(owner, name)
 
-    for owner, names in (
-        (os, ("fsync", "replace", "ftruncate", "pwrite")),
-        (fcntl, ("flock",)),
-        (Path, ("mkdir", "unlink", "rmdir")),
-        (embed.extraction.source.content_source, ("read_image",)),
-        (csv, ("writer",)),
-    ):
-        for name in names:
-            before(owner, name)
+    @functools.wraps(function)
+    def stepping(*args: Any, **options: Any) -> Any:
+        step(name)
+        return function(*args, **options)
 
-    write_bytes, create_dataset, publish = Path.write_bytes, h5py.Group.create_dataset, Journal.publish
+    setattr(owner, name, stepping)
+
+
+def _step_amid_writes(step: Step) -> None:
+    """Make writing a file, which dies after its first half, and each fourth dataset of a seal a step."""
+    write_bytes, create_dataset = Path.write_bytes, h5py.Group.create_dataset
     datasets = iter(range(10**6))
 
     def torn_write_bytes(self: Path, content: bytes) -> int:
@@ -88,31 +109,24 @@ def _watch(note: Callable[..., None], die_at: int | None) -> None:
             step("create_dataset")
         return create_dataset(self, *args, **options)
 
+    Path.write_bytes, h5py.Group.create_dataset = torn_write_bytes, stepping_create_dataset
+
+
+def _note_work(note: Callable[..., None]) -> None:
+    """Note the keys of each part that is published, and the size of each batch that is encoded."""
+    publish, encode = Journal.publish, CountingEncoder.encode
+
     def noted_publish(self: Journal, part: Any) -> Path:
         path = publish(self, part)
-        note(kept=part.keys)
+        note(acknowledged=part.keys)
         return path
-
-    Path.write_bytes, h5py.Group.create_dataset, Journal.publish = (
-        torn_write_bytes,
-        stepping_create_dataset,
-        noted_publish,
-    )
-    before(CountingEncoder, "encode")
-    encode = CountingEncoder.encode
 
     def noted_encode(self: CountingEncoder, batch: Any) -> Any:
         vectors = encode(self, batch)
         note(encoded=len(batch))
         return vectors
 
-    CountingEncoder.encode = noted_encode  # type: ignore[method-assign]
-    encoders = [CountingEncoder("image"), CountingEncoder("text")]  # a network would take nine tenths of the time
-    embed.extraction.encoding.run_encoders.make_encoders = lambda _: encoders
-    embed.commands.extract.ExtractSettings = functools.partial(
-        embed.commands.extract.ExtractSettings, part_bytes=1
-    )  # each batch is a part
-    cache.journal.journal.MERGED_PARTS = 2
+    Journal.publish, CountingEncoder.encode = noted_publish, noted_encode  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

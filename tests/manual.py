@@ -36,8 +36,8 @@ class Block:
     end: int
 
     @property
-    def place(self) -> str:
-        """Where the block stands, for a message: the page and the line of its fence."""
+    def location(self) -> str:
+        """The page and the line of the block's fence, for a message."""
         line = self.page.read_text(encoding="utf-8").count("\n", 0, self.start)
         return f"{self.page.relative_to(ROOT)}:{line}"
 

@@ -53,7 +53,7 @@ def title(n: int) -> str:
     return f"a cotton {KINDS[n // 2 % 2]} word{n % 40} word{n // 2}"
 
 
-def served(folder: Path) -> Served:
+def train_served_run(folder: Path) -> Served:
     """Extract and train: four classes, of which the picture tells one half and the title the other."""
     vit, clip = write_vision(folder / "vit", "vit"), write_two_towers(folder / "clip", "clip")
     rows = [
@@ -88,9 +88,9 @@ def start(run: Served, folder: Path, *arguments: object) -> SimpleNamespace:
         )
     url = process.stdout.readline().strip()
     assert url.startswith("http://127.0.0.1:"), (folder / "log").read_text()
-    end = time.monotonic() + 120
+    deadline = time.monotonic() + 120
     while httpx.get(f"{url}/readyz", timeout=30).status_code != 200:
-        assert time.monotonic() < end
+        assert time.monotonic() < deadline
         time.sleep(0.1)
     return SimpleNamespace(process=process, url=url, port=int(url.rpartition(":")[2]), log=folder / "log")
 

@@ -61,7 +61,7 @@ def shop_cache(
     return path
 
 
-def seen(path: Path) -> dict[str, object]:
+def cache_content(path: Path) -> dict[str, object]:
     """Return all that a reader sees of a cache's products and contents, whatever the order of its rows."""
     with Cache(path) as cache:
         products = {name: cache.column(name) for name in cache.columns()}

@@ -66,9 +66,9 @@ def small_job(name: str, task: Task | None = None, **changes: object) -> Job:
 
 def answers_of(module: torch.nn.Module, task: Task, rows: object, *, without: str | None = None) -> Tensor:
     """Return the class that a head answers for some rows of a task, one modality taken away from all of them."""
-    wanted = torch.as_tensor(rows)
-    inputs = {name: matrix[wanted] for name, matrix in task.inputs.items()}
-    present = {name: mask[wanted] & (name != without) for name, mask in task.present.items()}
+    indices = torch.as_tensor(rows)
+    inputs = {name: matrix[indices] for name, matrix in task.inputs.items()}
+    present = {name: mask[indices] & (name != without) for name, mask in task.present.items()}
     return module(inputs, present).argmax(1)
 
 

@@ -20,18 +20,18 @@ Operation = tuple[str, str]  # its name, and the file that calls it
 
 def operations(function: Callable[[], object]) -> list[Operation]:
     """Return the operations of a function in the main thread, in their order."""
-    done: list[Operation] = []
-    _watched(function, done.append)
-    return done
+    performed: list[Operation] = []
+    _watched(function, performed.append)
+    return performed
 
 
-def first_and_last(done: list[Operation], *, every: int | None = None) -> list[int]:
+def first_and_last(performed: list[Operation], *, every: int | None = None) -> list[int]:
     """Return the numbers of the first and the last operation of each kind, from 0, and of some between."""
     numbers = defaultdict(list)
-    for number, operation in enumerate(done):
+    for number, operation in enumerate(performed):
         numbers[operation].append(number)
-    ends = {number for some in numbers.values() for number in (some[0], some[-1])}
-    return sorted(ends.union(range(0, len(done), every or len(done))))
+    ends = {number for positions in numbers.values() for number in (positions[0], positions[-1])}
+    return sorted(ends.union(range(0, len(performed), every or len(performed))))
 
 
 def stopped_at(nth: int, function: Callable[[], object], *, number: int = signal.SIGINT) -> None:

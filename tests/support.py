@@ -100,26 +100,26 @@ def synthetic_cache(
     `tokens` gives N arrays (T_i, D) for some modalities, `made_of` says how contents are made.
     """
     n_products = len(next(iter(vectors.values())))
-    kept = {}
+    product_contents = {}
     with Journal(path) as journal:
         for modality, matrix in vectors.items():
             names = (contents or {}).get(modality) or [f"{modality} {n}" for n in range(n_products)]
-            there = (present or {}).get(modality, np.ones(n_products, dtype=bool))
-            keys = [content_key(name.encode()) if has else "" for name, has in zip(names, there, strict=True)]
-            first = {key: n for n, key in reversed(list(enumerate(keys))) if key}
+            is_present = (present or {}).get(modality, np.ones(n_products, dtype=bool))
+            keys = [content_key(name.encode()) if has else "" for name, has in zip(names, is_present, strict=True)]
+            first_rows = {key: n for n, key in reversed(list(enumerate(keys))) if key}
             spec = EncoderSpec(modality, {"weights": encoder})
-            part_vectors = np.asarray(matrix, dtype=np.float32)[list(first.values())]
-            own_tokens = None
+            part_vectors = np.asarray(matrix, dtype=np.float32)[list(first_rows.values())]
+            part_tokens = None
             if modality in (tokens or {}):
-                own_tokens = Tokens.of([tokens[modality][n].astype(np.float16) for n in first.values()])
+                part_tokens = Tokens.of([tokens[modality][n].astype(np.float16) for n in first_rows.values()])
                 spec = EncoderSpec(modality, {**spec.fields, "tokens": True})
-            journal.publish(Part(encoder, spec, list(first), part_vectors, {}, own_tokens))
+            journal.publish(Part(encoder, spec, list(first_rows), part_vectors, {}, part_tokens))
             statuses = ["ok" if key else "absent" for key in keys]
-            kept[modality] = Contents(keys, statuses, (made_of or {}).get(modality))
+            product_contents[modality] = Contents(keys, statuses, (made_of or {}).get(modality))
         products = Products(
             ids=[f"{n:05}" for n in range(n_products)],
             columns={name: list(cells) for name, cells in columns.items()},
-            contents=kept,
+            contents=product_contents,
         )
         seal(path, journal, products)
     return path

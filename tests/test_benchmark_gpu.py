@@ -17,32 +17,32 @@ SCRIPT = ROOT / "tests" / "benchmarks" / "gpu.py"
 
 def run_dry(folder, *arguments):
     """Run it in a folder, and return what it found and what was kept as it came."""
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, SCRIPT, "--device", "cpu", "--output", "found.json", *arguments],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    found = json.loads((folder / "found.json").read_text())
-    assert json.loads(done.stdout) == found
-    return found, [json.loads(line) for line in (folder / "found.json.lines").read_text().splitlines()]
+    assert completed.returncode == 0, completed.stderr
+    figures = json.loads((folder / "found.json").read_text())
+    assert json.loads(completed.stdout) == figures
+    return figures, [json.loads(line) for line in (folder / "found.json.lines").read_text().splitlines()]
 
 
 def test_a_dry_run_measures_on_the_cpu(tmp_path):
-    found, lines = run_dry(tmp_path, "--only", "grid")
-    assert list(found) == ["grid"]
-    assert [part["exit"] for part in found.values()] == [0]
-    (bf16, fp32) = (figure for name, figure in found["grid"].items() if "settings" in name)
+    figures, lines = run_dry(tmp_path, "--only", "grid")
+    assert list(figures) == ["grid"]
+    assert [part["exit"] for part in figures.values()] == [0]
+    (bf16, fp32) = (figure for name, figure in figures["grid"].items() if "settings" in name)
     assert bf16["epochs"] == fp32["epochs"] == 20  # two settings, five folds, two epochs
-    assert [line["found"] for line in lines] == [figure for part in found.values() for figure in part.values()]
+    assert [line["found"] for line in lines] == [figure for part in figures.values() for figure in part.values()]
 
 
 def test_a_part_that_fails_or_has_no_time_says_so_and_the_others_go_on(tmp_path):
-    found, _ = run_dry(tmp_path, "--only", "heads-train,catalogue")  # there is no cache to train from
-    assert found["heads-train"]["exit"] == 1, found
-    assert "embeddings.h5" in found["heads-train"]["said last"]
-    assert found["catalogue"]["exit"] == 0
-    found, _ = run_dry(tmp_path, "--only", "machine", "--seconds", "1")
-    assert found == {"machine": {"left out": "there was no time left"}}
+    figures, _ = run_dry(tmp_path, "--only", "heads-train,catalogue")  # there is no cache to train from
+    assert figures["heads-train"]["exit"] == 1, figures
+    assert "embeddings.h5" in figures["heads-train"]["said last"]
+    assert figures["catalogue"]["exit"] == 0
+    figures, _ = run_dry(tmp_path, "--only", "machine", "--seconds", "1")
+    assert figures == {"machine": {"left out": "there was no time left"}}
 
 
 def test_the_tests_of_heads_on_cuda_would_run(monkeypatch):
@@ -60,5 +60,5 @@ def test_another_cuda_device_is_the_current_one(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     monkeypatch.setattr(torch.cuda, "set_device", (chosen := []).append)
     gpu_parts = import_module("gpu_parts")
-    assert all(gpu_parts.Place(name, 1.0).is_cuda == (name != "cpu") for name in ("cpu", "cuda", "cuda:1"))
+    assert all(gpu_parts.Bench(name, 1.0).is_cuda == (name != "cpu") for name in ("cpu", "cuda", "cuda:1"))
     assert chosen == ["cuda:1"]

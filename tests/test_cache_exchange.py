@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from small_caches import key_of, part_of, seen, shop_cache
+from small_caches import cache_content, key_of, part_of, shop_cache
 from support import class_vectors, invoke, synthetic_cache
 
 from cache import (
@@ -146,7 +146,7 @@ def test_what_was_exported_comes_back_as_it_was(shop, tmp_path):
     )  # fmt: skip
     export_vectors(clean, tmp_path / "v.parquet")
     import_vectors(tmp_path / "v.parquet", tmp_path / "back.h5", ImportSettings(SETTINGS))
-    assert seen(tmp_path / "back.h5") == seen(clean)
+    assert cache_content(tmp_path / "back.h5") == cache_content(clean)
     with Cache(tmp_path / "back.h5") as cache:
         assert cache.spec("image", "net") == EncoderSpec("image", SETTINGS)
     assert verify(tmp_path / "back.h5") == []

@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from altered import changed, drop, each, group, put, read_all
+from altered import changed, combined, drop, group, put, read_all
 from support import ROOT, invoke, synthetic_cache
 
 from cache import (
@@ -389,7 +389,7 @@ INCOHERENT = {
     "columns missing": drop("catalogue/columns"),
     "column missing": drop("catalogue/column/label"),
     "every column missing": drop("catalogue/column"),
-    "column too many": each(
+    "column too many": combined(
         put("catalogue/columns/offset", np.array([0, 5, 9, 10])),
         put("catalogue/columns/utf8", np.frombuffer(b"labelnotex", np.uint8)),
     ),
@@ -438,7 +438,7 @@ INCOHERENT = {
     "offsets of bytes": put("catalogue/id/offset", np.array([b"0", b"20"])),
     "offsets a table": put("catalogue/id/offset", np.zeros((2, 2), "i8")),
     "text of numbers": put("catalogue/id/utf8", np.zeros(20, "i4")),
-    "fewer ids than products": each(
+    "fewer ids than products": combined(
         put("catalogue/id/offset", np.array([0, 5])), put("catalogue/id/utf8", np.zeros(5, "u1"))
     ),
     "column out of order": put("catalogue/column/label/offset", np.array([0, 2, 1, 3, 4])),

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from small_caches import SPEC, key_of, part_of, seen, shop_cache
+from small_caches import SPEC, cache_content, key_of, part_of, shop_cache
 from support import invoke
 
 import cache.rebuilding.source as source_module
@@ -82,12 +82,12 @@ def test_same_merge_again_writes_nothing(two, tmp_path):
 
 
 def test_merge_of_a_cache_with_itself_changes_nothing_that_is_seen(two, tmp_path):
-    before = seen(two[0])
+    before = cache_content(two[0])
     link = tmp_path / "link.h5"
     link.symlink_to(two[0])
     report = merge([two[0], two[0], link, shutil.copy(two[0], tmp_path / "copy.h5")], link)
     assert report.n_caches == 2
-    assert seen(two[0]) == before
+    assert cache_content(two[0]) == before
     assert link.is_symlink()
     assert verify(two[0]) == []
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from small_caches import key_of, part_of, seen, shop_cache
+from small_caches import cache_content, key_of, part_of, shop_cache
 from support import invoke, synthetic_cache
 
 from cache import (
@@ -51,7 +51,7 @@ def test_nothing_is_changed_until_it_is_meant(path):
 
 
 def test_what_is_used_stays_as_it_was(path):
-    before = seen(path)
+    before = cache_content(path)
     with Cache(path) as cache:
         tokens = cache.tokens("image")[0]
     result = invoke(gc, path, "--yes", "--json")
@@ -59,7 +59,7 @@ def test_what_is_used_stays_as_it_was(path):
         "cache": str(path), "was_written": True, "counts": {"image": 2}, "n_kept": 0, "n_contents": {"image": 4},
         "n_bytes": 2 * 3 * 4 + 8 * 2 * 2, "n_unsealed_parts": 0,
     }  # fmt: skip
-    after = seen(path)
+    after = cache_content(path)
     assert (after["ids"], after["products"]) == (before["ids"], before["products"])
     assert after["contents"] == {"image": {key_of("red").encode(): b"ok", key_of("torn").encode(): b"truncated"}}
     with Cache(path) as cache:

@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from altered import changed, datasets_of, drop, each, put, read_all
+from altered import changed, combined, datasets_of, drop, put, read_all
 from support import ROOT, synthetic_cache
 
 from cache import Cache, CacheError, DamagedCacheError, EncoderSpec, Journal, Part, content_key, verify
@@ -228,7 +228,7 @@ def offsets_that_end_too_early(file):
         (drop("text/synthetic/token_offset"), "text/synthetic/token_offset is missing"),
         (put("text/synthetic/token_offset", np.arange(7)), "text/synthetic/token_offset to be i8"),
         (put("text/synthetic/token", np.zeros((9, 6), "f4")), "text/synthetic/token to be f2"),
-        (each(drop("text/synthetic"), drop("text/status"), drop("text/key"), drop("text")), "text"),
+        (combined(drop("text/synthetic"), drop("text/status"), drop("text/key"), drop("text")), "text"),
         (put("image/synthetic/spec", np.bytes_(b'{"modality": "text", "weights": "synthetic"}')), "image/synthetic"),
     ],
 )
@@ -267,7 +267,7 @@ def test_as_many_tokens_as_a_content_may_have_are_read(path):
 )
 def test_tables_of_a_modality_that_the_catalogue_no_longer_has_are_checked_too(path, change, named):
     """The next catalogue may have it again."""
-    past = each(drop("catalogue/image"), drop("catalogue/text"))
+    past = combined(drop("catalogue/image"), drop("catalogue/text"))
     assert verify(changed(path, past, digests_fit=True)) == []
     assert any(named in problem for problem in verify(changed(path, change, digests_fit=True)))
 

@@ -20,7 +20,7 @@ COMMANDS = ("embed-extract", "heads-train", "cache-info")
 
 
 def run(*command, **options):
-    return subprocess.run([str(one) for one in command], capture_output=True, text=True, check=False, **options)
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, **options)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def environment(tmp_path):
     return {**os.environ, "EMBED_ONCE_VENV": str(tmp_path / "made")}
 
 
-def asked_of_pip(tmp_path):
+def pip_calls(tmp_path):
     path = tmp_path / "pip"
     lines = path.read_text().splitlines() if path.exists() else []
     path.unlink(missing_ok=True)
@@ -56,29 +56,29 @@ def test_a_command_without_its_libraries_makes_the_environment_and_runs_there(em
     assert first.returncode == 1
     assert first.stderr.splitlines()[-1].startswith("Error: Expected a cache, but")
     assert "Installing into" in first.stderr
-    assert asked_of_pip(tmp_path) == [f"install --quiet --editable {ROOT}"]
+    assert pip_calls(tmp_path) == [f"install --quiet --editable {ROOT}"]
     again = run(*line, env=environment)
     assert "Installing" not in again.stderr
-    assert asked_of_pip(tmp_path) == []
+    assert pip_calls(tmp_path) == []
 
 
 def test_tests_and_linters_are_installed_when_they_are_wanted_and_kept(environment, tmp_path):
     tool = ROOT / "bin" / "environment"
-    for extras, asked in (
+    for extras, installed in (
         ("", ""),
         ("test,lint", "[test,lint]"),
         ("lint", None),
         ("", None),
         ("docs", "[test,lint,docs]"),
     ):
-        done = run(tool, *([extras] if extras else []), env=environment)
-        assert done.stdout == f"{tmp_path}/made/bin/python\n"
-        assert asked_of_pip(tmp_path) == ([] if asked is None else [f"install --quiet --editable {ROOT}{asked}"])
+        completed = run(tool, *([extras] if extras else []), env=environment)
+        assert completed.stdout == f"{tmp_path}/made/bin/python\n"
+        assert pip_calls(tmp_path) == ([] if installed is None else [f"install --quiet --editable {ROOT}{installed}"])
 
 
 def test_torch_comes_from_the_index_that_is_named(environment, tmp_path):
     run(ROOT / "bin" / "environment", env={**environment, "EMBED_ONCE_TORCH_INDEX": "file:///wheels"})
-    assert asked_of_pip(tmp_path)[0] == "install --quiet --index-url file:///wheels torch torchvision"
+    assert pip_calls(tmp_path)[0] == "install --quiet --index-url file:///wheels torch torchvision"
 
 
 N_CORES = os.sysconf("SC_NPROCESSORS_ONLN")
@@ -86,17 +86,17 @@ PARALLEL = "--dist loadfile --no-loadscope-reorder"
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("arguments", "pytest_arguments"),
     [
         ((), f"-n {N_CORES + 1} {PARALLEL}"),
         (("--quick", "-x"), f"-n {N_CORES} {PARALLEL} -m not slow -x"),
         (("tests/test_house.py", "-q"), "tests/test_house.py -q"),
     ],
 )
-def test_tests_run_in_parallel_or_as_the_arguments_say(asked, told, environment, tmp_path):
+def test_tests_run_in_parallel_or_as_the_arguments_say(arguments, pytest_arguments, environment, tmp_path):
     run(ROOT / "bin" / "environment", "test,lint", env=environment)
     (tmp_path / "made" / "bin" / "python").write_text('#!/bin/sh\necho "$@"\n')
-    assert run(ROOT / "bin" / "test", *asked, env=environment).stdout == f"-m pytest {told}\n"
+    assert run(ROOT / "bin" / "test", *arguments, env=environment).stdout == f"-m pytest {pytest_arguments}\n"
 
 
 @pytest.mark.parametrize("command", ["cache-info", "cache-verify", "embed-extract", "heads-train"])
@@ -107,10 +107,10 @@ def test_a_foreign_module_named_cache_is_named(command, tmp_path):
     (target,) = re.findall(rf"^{command} = (.+)$", setup["options.entry_points"]["console_scripts"], re.MULTILINE)
     module, _, function = target.partition(":")
     code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; from {module} import {function}"
-    done = run(sys.executable, "-c", code, cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("ImportError: Expected the module cache to be embed-once's")
-    assert str(tmp_path / "cache.py") in done.stderr
+    completed = run(sys.executable, "-c", code, cwd=tmp_path)
+    assert completed.returncode == 1
+    assert completed.stderr.splitlines()[-1].startswith("ImportError: Expected the module cache to be embed-once's")
+    assert str(tmp_path / "cache.py") in completed.stderr
 
 
 # What each imports alone takes longer than all that they do.
@@ -129,8 +129,8 @@ for sys.argv in json.loads(sys.argv[1]):
 def test_a_wheel_has_all_that_the_commands_need(empty_python, tmp_path):
     """Built from the files that git knows, and installed where there is no checkout; the libraries are lent."""
     clone = tmp_path / "clone"
-    names = run("git", "ls-files", "-z", cwd=ROOT).stdout.split("\0")
-    for name in filter(None, names):
+    tracked_files = run("git", "ls-files", "-z", cwd=ROOT).stdout.split("\0")
+    for name in filter(None, tracked_files):
         if name.partition("/")[0] not in ("tests", "docs") and (ROOT / name).is_file():
             (clone / name).parent.mkdir(parents=True, exist_ok=True)
             (clone / name).write_bytes((ROOT / name).read_bytes())
@@ -140,8 +140,8 @@ def test_a_wheel_has_all_that_the_commands_need(empty_python, tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     site = Path(run(empty_python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
     install = ("install", "--no-deps", "--no-index", "--no-compile", wheel)
-    done = run(sys.executable, "-m", "pip", "--python", empty_python, *install)
-    assert done.returncode == 0, done.stderr
+    completed = run(sys.executable, "-m", "pip", "--python", empty_python, *install)
+    assert completed.returncode == 0, completed.stderr
     (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")  # after what is installed
     draw_catalogue(tmp_path / "shop", n_products=60)
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -153,9 +153,9 @@ def test_a_wheel_has_all_that_the_commands_need(empty_python, tmp_path):
         ("heads-train", "--max-epochs", "1", "--min-rows", "2", "--resamples", "100", "--controls", "none"),
         ("cache-info",),
     )
-    scripts = [[str(one) for one in (empty_python.parent / name, *options)] for name, *options in lines]
-    done = run(empty_python, "-c", ONE_AFTER_ANOTHER, json.dumps(scripts), cwd=tmp_path / "shop")
-    assert done.returncode == 0, done.stderr
+    scripts = [[str(word) for word in (empty_python.parent / name, *options)] for name, *options in lines]
+    completed = run(empty_python, "-c", ONE_AFTER_ANOTHER, json.dumps(scripts), cwd=tmp_path / "shop")
+    assert completed.returncode == 0, completed.stderr
     where = run(empty_python, "-c", "import heads; print(heads.__file__)", cwd=tmp_path)
     assert where.stdout.startswith(str(site))
     assert list((tmp_path / "shop" / "runs").glob("*/report.html"))

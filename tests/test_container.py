@@ -22,16 +22,16 @@ LIBRARIES = "/opt/embed-once"  # where the image's environment is
 
 
 def instructions():
-    """Return the Dockerfile's instructions in their order, [(name, rest)], continued lines joined."""
+    """Return the Dockerfile's instructions in their order, [(name, argument)], continued lines joined."""
     text = re.sub(r"\\\n\s*", "", DOCKERFILE.read_text(encoding="utf-8"))
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return [tuple(line.split(" ", 1)) for line in lines]
 
 
 def only(name):
-    """Return the rest of the one instruction of a name."""
-    (rest,) = [rest for one, rest in instructions() if one == name]
-    return rest
+    """Return the argument of the one instruction of a name."""
+    (argument,) = [argument for instruction, argument in instructions() if instruction == name]
+    return argument
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +46,9 @@ def image(tmp_path_factory):
         **dict.fromkeys(("PIP_NO_BUILD_ISOLATION", "PIP_NO_COMPILE"), "0"),  # pip reads these as the options' own sense
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }
-    for name, rest in instructions():
+    for name, argument in instructions():
         if name == "COPY":
-            *sources, target = rest.replace("/src", f"{root}/src").split()
+            *sources, target = argument.replace("/src", f"{root}/src").split()
             for source in sources:
                 if (ROOT / source).is_dir():
                     shutil.copytree(ROOT / source, target, ignore=shutil.ignore_patterns("__pycache__"))
@@ -56,11 +56,11 @@ def image(tmp_path_factory):
                     Path(target).mkdir(parents=True, exist_ok=True)
                     shutil.copy(ROOT / source, target)
         elif name == "RUN":
-            script = rest.replace(LIBRARIES, f"{root}{LIBRARIES}").replace("/src", f"{root}/src")
-            done = subprocess.run(
+            script = argument.replace(LIBRARIES, f"{root}{LIBRARIES}").replace("/src", f"{root}/src")
+            completed = subprocess.run(
                 ["/bin/sh", "-ec", script], env=environment, cwd=root, capture_output=True, text=True, check=False
             )
-            assert done.returncode == 0, (script, done.stderr)
+            assert completed.returncode == 0, (script, completed.stderr)
             if "venv" in script:
                 lend(root)
     return root
@@ -69,8 +69,8 @@ def image(tmp_path_factory):
 def lend(root):
     """Give the image's environment the libraries that are here: there is no index to take them from."""
     python = f"{root}{LIBRARIES}/bin/python"
-    asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    site = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True).stdout.strip()
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     for bundled in Path(site).glob("setuptools*"):  # Python 3.11's, too old to build with; later ones bring none
         shutil.rmtree(bundled)
     (Path(site) / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
@@ -78,18 +78,18 @@ def lend(root):
 
 def test_image_has_the_server_and_nothing_of_the_checkout(image):
     assert not (image / "src").exists()
-    asked = "import heads, heads.serving.page, sys; print(heads.__file__)"
+    code = "import heads, heads.serving.page, sys; print(heads.__file__)"
     python = f"{image}{LIBRARIES}/bin/python"
-    where = subprocess.run([python, "-c", asked], cwd=image, capture_output=True, text=True, check=False)
+    where = subprocess.run([python, "-c", code], cwd=image, capture_output=True, text=True, check=False)
     assert where.stdout.startswith(f"{image}{LIBRARIES}"), where.stderr
     (command,) = re.findall(r'"(.+?)"', only("ENTRYPOINT"))
-    done = subprocess.run(
+    completed = subprocess.run(
         [f"{image}{LIBRARIES}/bin/{command}", "--help"], cwd=image, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert completed.returncode == 0, completed.stderr
     options = [word for word in re.findall(r'"(.+?)"', only("CMD")) if word.startswith("--")]
     assert options
-    assert all(option in done.stdout for option in options)
+    assert all(option in completed.stdout for option in options)
 
 
 def test_page_is_among_what_is_installed(image):
@@ -101,36 +101,36 @@ def test_image_is_not_root_and_weights_come_from_no_network():
     user, group = map(int, only("USER").split(":"))
     assert user
     assert group
-    assert "HF_HUB_OFFLINE=1" in " ".join(rest for name, rest in instructions() if name == "ENV")
+    assert "HF_HUB_OFFLINE=1" in " ".join(argument for name, argument in instructions() if name == "ENV")
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
 def test_health_is_that_the_server_is_ready(status, code):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append(self.path)
+            paths.append(self.path)
             self.send_response(status)
             self.end_headers()
 
         def log_message(self, *_):
             pass
 
-    asked = []
+    paths = []
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         (check,) = re.findall(r'CMD python -c "(.+)"$', only("HEALTHCHECK"))
         check = check.replace(":8000", f":{server.server_port}")
-        done = subprocess.run([sys.executable, "-c", check], capture_output=True, check=False)
+        completed = subprocess.run([sys.executable, "-c", check], capture_output=True, check=False)
         server.shutdown()
-    assert done.returncode == code
-    assert asked == ["/readyz"]
+    assert completed.returncode == code
+    assert paths == ["/readyz"]
 
 
 def test_compose_serves_the_image_to_this_machine_alone_and_prometheus_asks_it():
     compose = yaml.safe_load((CONTAINER / "compose.yaml").read_text(encoding="utf-8"))
     heads = compose["services"]["heads"]
     assert (CONTAINER / heads["build"]["context"]).resolve() == ROOT
-    assert all(port.startswith("127.0.0.1:") for one in compose["services"].values() for port in one["ports"])
+    assert all(port.startswith("127.0.0.1:") for service in compose["services"].values() for port in service["ports"])
     assert heads["read_only"]
     mounted = [volume.split(":")[-2:] for volume in heads["volumes"]]
     assert mounted == [["/run", "ro"], ["/weights", "ro"]]

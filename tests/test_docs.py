@@ -24,7 +24,7 @@ from manual import (
 from support import ROOT
 from torchvision.transforms._presets import ImageClassification
 from torture.run import torture
-from transcripts import copy, save_modules, transcripts, without_figures
+from transcripts import copy_catalogue, save_modules, transcripts, without_figures
 
 from embed.encoders import checkpoint, torchvision_image
 from heads.training.head_state import Member
@@ -33,7 +33,7 @@ MOST_README_LINES = 150
 MOST_README_WORDS = 1300
 MOST_CONTRIBUTING_LINES = 80
 LANGUAGES = {"console", "python", "sh", "text", "yaml"}
-NOT_RUN = []  # places of blocks with `<!-- not run: reason -->`; each reason stands in the page
+NOT_RUN = []  # locations of blocks with `<!-- not run: reason -->`; each reason stands in the page
 
 COMMANDS = console_scripts()
 TOOLS = {"torture": torture}  # of a checkout
@@ -85,13 +85,13 @@ def test_readme_is_short():
 
 
 def test_every_block_is_of_a_kind_that_is_tested():
-    assert {block.place: block.language for block in BLOCKS if block.language not in LANGUAGES} == {}
-    assert [block.place for block in BLOCKS if block.language == "text" and "$ " in block.content] == []
+    assert {block.location: block.language for block in BLOCKS if block.language not in LANGUAGES} == {}
+    assert [block.location for block in BLOCKS if block.language == "text" and "$ " in block.content] == []
     assert sum(page.read_text(encoding="utf-8").count("\n```") for page in PAGES) == 2 * len(BLOCKS)
 
 
 def test_blocks_that_are_not_run_are_named_here():
-    assert [block.place for block in BLOCKS if block.not_run] == NOT_RUN
+    assert [block.location for block in BLOCKS if block.not_run] == NOT_RUN
 
 
 @pytest.mark.slow
@@ -100,7 +100,7 @@ def test_transcripts_are_what_the_commands_print(page, manual_folder):
     """But for figures; ``python tests/transcripts.py`` writes them anew."""
     shown = [block.content for block in blocks_of(page) if block.language == "console"]
     printed = manual_folder.outputs[page]
-    assert [without_figures(one) for one in shown] == [without_figures(one) for one in printed]
+    assert [without_figures(content) for content in shown] == [without_figures(content) for content in printed]
 
 
 @pytest.mark.slow
@@ -108,14 +108,14 @@ def test_transcripts_are_what_the_commands_print(page, manual_folder):
 def test_python_blocks_run(page, manual_folder, tmp_path, monkeypatch):
     """One after the other, in one namespace, beside the drawn catalogue and its cache; trainings are short."""
     monkeypatch.setattr(Member, "has_stopped", property(lambda member: len(member._history) >= 2))
-    folder = copy(manual_folder.drawn, tmp_path / "copy")
+    folder = copy_catalogue(manual_folder.drawn, tmp_path / "copy")
     modules = save_modules(page, folder)
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)
     names = {"__name__": "__main__"}
     for block in blocks_of(page):
         if block.language == "python" and not block.not_run:
-            exec(compile(block.content, block.place, "exec"), names)  # noqa: S102 - our own page
+            exec(compile(block.content, block.location, "exec"), names)  # noqa: S102 - our own page
     for name in modules:
         sys.modules.pop(name, None)  # another page may have one of this name
 
@@ -148,11 +148,13 @@ def check_other(line):
         pytest.fail(f"a line that no test knows: {line}")
 
 
-LINES = [(block.place, line) for block in BLOCKS if block.language in ("sh", "console") for line in shell_lines(block)]
+LINES = [
+    (block.location, line) for block in BLOCKS if block.language in ("sh", "console") for line in shell_lines(block)
+]
 
 
-@pytest.mark.parametrize(("place", "line"), LINES, ids=[f"{place} {line}" for place, line in LINES])
-def test_command_lines_are_right(place, line):
+@pytest.mark.parametrize(("location", "line"), LINES, ids=[f"{location} {line}" for location, line in LINES])
+def test_command_lines_are_right(location, line):
     if is_ours(line):
         parse(line)
     else:
@@ -193,15 +195,15 @@ def pages_of(command):
 def test_every_option_of_every_command_is_on_a_page_of_that_command(name):
     """With all its names; what all commands share stands in the index."""
     pages = [*pages_of(name), ROOT / "docs" / "index.md"]
-    told = {word for page in pages for span in spans_of(page) for word in re.split(r"[ =,]", span)}
+    documented = {word for page in pages for span in spans_of(page) for word in re.split(r"[ =,]", span)}
     options = list(options_of(COMMANDS[name]))
     assert options
-    assert [names for names in options if not set(names) <= told] == []
+    assert [names for names in options if not set(names) <= documented] == []
 
 
 def test_every_option_of_the_torture_is_on_its_page():
-    told = {word for span in spans_of(ROOT / "docs" / "durability.md") for word in span.split()}
-    assert {names[-1] for names in options_of(torture)} <= told
+    documented = {word for span in spans_of(ROOT / "docs" / "durability.md") for word in span.split()}
+    assert {names[-1] for names in options_of(torture)} <= documented
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -20,14 +20,14 @@ from extracted import (
     N_CONTENTS,
     STARTS,
     UNWANTED,
-    acknowledged,
-    holds,
+    acknowledged_keys,
+    cache_content,
+    check_message,
     keys_on_disk,
     n_encoded,
     parts_of,
-    start_of,
-    told_rightly,
-    undisturbed,
+    prepare_start,
+    run_undisturbed,
 )
 from forked import Forked
 from support import ROOT, class_vectors, synthetic_cache
@@ -73,9 +73,9 @@ def steps_to_fail(log):
 @pytest.fixture(scope="module", params=[STARTS[0], STARTS[2]])
 def start(request, commands, tmp_path_factory):
     """A folder to begin in, the log of a run in it that nothing disturbs, and what the cache holds then."""
-    folder = start_of(request.param, commands, tmp_path_factory.mktemp("start") / "shop")
-    whole, log = undisturbed(folder, commands, reads={})
-    return folder, log, holds(whole)
+    folder = prepare_start(request.param, commands, tmp_path_factory.mktemp("start") / "shop")
+    whole, log = run_undisturbed(folder, commands, reads={})
+    return folder, log, cache_content(whole)
 
 
 def test_extraction_whose_read_fails_loses_nothing_and_the_same_command_goes_on(commands, start, tmp_path):
@@ -88,19 +88,19 @@ def test_extraction_whose_read_fails_loses_nothing_and_the_same_command_goes_on(
         here = Path(shutil.copytree(folder, tmp_path / str(fail_at)))
         where = f"{errno.errorcode[number]} at step {fail_at}, {kind}"
         code, stderr, log = commands.watch(here, "embed-extract", EXTRACT, fail_at=fail_at, number=number)
-        told_rightly(code, stderr, where)
+        check_message(code, stderr, where)
         failed = [(line["step"], kind_of(line["path"])) for line in log if "fails" in line]
-        kept = acknowledged(log) | sealed
+        acknowledged = acknowledged_keys(log) | sealed
         there = parts_of(here)
         assert all(there[name] == before[name] for name in before.keys() & there.keys()), where
         assert before.keys() <= there.keys() or verify(here / "e.h5") == [], where
-        assert kept <= keys_on_disk(here), where
+        assert acknowledged <= keys_on_disk(here), where
         assert not list((here / "e.h5.journal").glob("*.damaged")), where
         code_again, stderr_again, log = commands.watch(here, "embed-extract", EXTRACT)
         assert code_again == 0, where + stderr_again
-        assert not acknowledged(log) & kept, where
-        assert n_encoded(log) <= N_CONTENTS - len(kept), where
-        assert holds(here) == whole, where
+        assert not acknowledged_keys(log) & acknowledged, where
+        assert n_encoded(log) <= N_CONTENTS - len(acknowledged), where
+        assert cache_content(here) == whole, where
         assert not (here / "e.h5.journal").exists(), where
         shutil.rmtree(here)
         return failed, code, stderr
@@ -132,7 +132,7 @@ def test_looking_at_a_cache_whose_read_fails_changes_nothing_and_names_no_damage
         for (fail_at, kind), number in zip(steps_to_fail(log)[::2], itertools.cycle(ERRNOS), strict=False):
             code, stderr, _ = commands.watch(folder, command, ["e.h5"], fail_at=fail_at, number=number)
             where = f"{command}: {errno.errorcode[number]} at step {fail_at}, {kind}"
-            told_rightly(code, stderr, where)
+            check_message(code, stderr, where)
             assert code == 1, where
             assert "Could not read" in stderr, where
             assert os.strerror(number) in stderr, where
@@ -160,7 +160,7 @@ def test_heads_whose_read_fails_say_so_and_the_run_stays(commands, tmp_path):
         for (fail_at, kind), number in zip(steps, itertools.cycle(ERRNOS), strict=False):
             code, stderr, _ = commands.watch(tmp_path, command, arguments, fail_at=fail_at, number=number)
             where = f"{command}: {errno.errorcode[number]} at step {fail_at}, {kind}"
-            told_rightly(code, stderr, where)
+            check_message(code, stderr, where)
             assert code == 1, where
             assert os.strerror(number) in stderr, where
             assert {path.name for path in (tmp_path / "runs").iterdir()} == {"first"}, where

@@ -92,7 +92,7 @@ def n_encoded(log):
 
 
 def acknowledged(log):
-    return {key for line in log for key in line.get("kept", [])}
+    return {key for line in log for key in line.get("acknowledged", [])}
 
 
 def keys_on_disk(cache_path):

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from browser import words
-from own_heads import PLAIN_SOURCE
 from support import FUSIONS, class_vectors, synthetic_cache
+from user_heads import PLAIN_SOURCE
 
 import heads
 from cache import Cache

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from own_heads import PLAIN_SOURCE
 from support import class_vectors, synthetic_cache
+from user_heads import PLAIN_SOURCE
 
 from cache import Cache
 from cache.workers.ray_cluster import RaySettings

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from own_heads import PLAIN_SOURCE
 from support import FUSIONS, class_vectors, invoke, synthetic_cache
+from user_heads import PLAIN_SOURCE
 
 from cache import Cache, Contents, ContentSpec, Journal, Products, seal
 from heads.commands.predict import predict

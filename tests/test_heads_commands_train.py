@@ -183,7 +183,7 @@ def test_the_table_fits_80_columns(heads_train, tmp_path, weights, spread):
 
 def test_long_names_are_wrapped_and_shortened_to_80_columns(heads_train, tmp_path):
     own = tmp_path / "own.py"
-    source = (ROOT / "tests" / "own_heads.py").read_text()
+    source = (ROOT / "tests" / "user_heads.py").read_text()
     long_name = "A" + "VeryLong" * 5 + "Name"
     own.write_text(re.sub(r"\bUsual\b", long_name, source))
     name = "an-encoder-of-a-very-long-name-" * 4

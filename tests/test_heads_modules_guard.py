@@ -171,7 +171,7 @@ def test_a_guarded_class_of_ones_own_is_saved_and_answers_again(tmp_path):
     targets = np.arange(120) % K
     vectors = {"image": class_vectors(targets, 6, seed=1), "text": class_vectors(targets, 5, seed=2)}
     path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{one}" for one in targets]})
-    own = f"{ROOT / 'tests' / 'own_heads.py'}:Usual"
+    own = f"{ROOT / 'tests' / 'user_heads.py'}:Usual"
     settings = replace(QUICK, fusions=(own,), weights=None, hidden_dim=64)
     report = train(path, settings=settings, runs_path=tmp_path / "runs")
     predict(report.run_path, path, tmp_path / "answers.csv", plugins=True)

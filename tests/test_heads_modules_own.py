@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
-import own_heads
 import pytest
 import torch
+import user_heads
 from small_jobs import CPU, DIMS, small_job, small_task
 
 import heads.modules.seeded
@@ -25,7 +25,7 @@ from heads.training.stack_planner import plan_stacks
 
 def own_job(class_name, task=None, **changes):
     job = small_job("early", task, **changes)
-    return replace(job, description=replace(job.description, name=class_name, plugin=f"own_heads:{class_name}"))
+    return replace(job, description=replace(job.description, name=class_name, plugin=f"user_heads:{class_name}"))
 
 
 def fits_of(jobs):
@@ -69,7 +69,7 @@ def test_dropout_and_batch_statistics_are_those_of_training():
     job = own_job("Usual")
     module = fit(job).module
     assert module.norm.num_batches_tracked > 0
-    assert not torch.equal(module.norm.running_mean, torch.zeros(own_heads.HIDDEN_DIM))
+    assert not torch.equal(module.norm.running_mean, torch.zeros(user_heads.HIDDEN_DIM))
     assert not module.training
 
 
@@ -102,7 +102,7 @@ def test_a_parameter_that_is_not_used_harms_nothing():
 
 def test_modality_dropout_takes_a_modality_from_a_class_that_does_not_look(monkeypatch):
     seen = []
-    monkeypatch.setattr(own_heads.Blind, "seen", seen)
+    monkeypatch.setattr(user_heads.Blind, "calls", seen)
     fit(own_job("Blind", small_task(absent=0.0), modality_dropout=0.5, max_epochs=1))
     absent = [vectors[~mask] for vectors, mask in seen]
     assert sum(map(len, absent)) > 20
@@ -130,11 +130,11 @@ def test_a_faulty_class_is_an_error_of_its_jobs_and_the_others_go_on(random_stat
     first, built_in, second, usual = fits_of(jobs)
     for error in (first, second):
         assert isinstance(error, HeadError)
-        assert f"own_heads:{class_name} {words}" in str(error)
-        assert str(error).endswith(f" Look at it with heads-check own_heads:{class_name}.")
+        assert f"user_heads:{class_name} {words}" in str(error)
+        assert str(error).endswith(f" Look at it with heads-check user_heads:{class_name}.")
     assert_same_fit(built_in, fit(jobs[1]))
     assert_same_fit(usual, fit(jobs[3]))
-    with pytest.raises(HeadError, match=f"own_heads:{class_name}"):
+    with pytest.raises(HeadError, match=f"user_heads:{class_name}"):
         fit(jobs[0])
 
 
@@ -221,5 +221,5 @@ def test_a_head_that_was_saved_answers_as_before(saved):
 
 def test_a_head_of_ones_own_is_not_loaded_without_leave(saved, monkeypatch):
     monkeypatch.setattr("heads.modules.registry.load_plugin", lambda _: pytest.fail("the class was loaded"))
-    with pytest.raises(HeadError, match="to be a built-in head, but it is of the class own_heads:Usual"):
+    with pytest.raises(HeadError, match="to be a built-in head, but it is of the class user_heads:Usual"):
         load_head(saved[2])

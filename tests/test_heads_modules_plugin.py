@@ -202,7 +202,7 @@ def test_the_source_of_a_class_is_known_by_its_sha256(write, tmp_path):
     name = write(HEAD)
     expected = hashlib.sha256((tmp_path / "mine_of_a_test.py").read_bytes()).hexdigest()
     assert plugin_sha256(name) == plugin_sha256(name.replace(":", ".py:")) == expected
-    assert plugin_sha256("own_heads:Usual") != expected
+    assert plugin_sha256("user_heads:Usual") != expected
 
 
 def test_the_sha256_is_of_what_runs(write):

@@ -36,7 +36,7 @@ class Watch:
 
 def job_of(name):
     job = small_job("early", max_epochs=1)
-    changes = {"name": "Usual", "plugin": "own_heads:Usual"} if name == "own" else {"name": name}
+    changes = {"name": "Usual", "plugin": "user_heads:Usual"} if name == "own" else {"name": name}
     dims = {"image": DIMS["image"]} if name == "image" else DIMS
     return replace(job, description=replace(job.description, dims=dims, **changes))
 

@@ -12,9 +12,9 @@ import sys
 
 import numpy as np
 import pytest
-from own_heads import PLAIN_SOURCE
 from support import class_vectors, invoke, synthetic_cache
 from test_house import HEAVY, modules_after
+from user_heads import PLAIN_SOURCE
 
 import cache.system.file_identity
 from cache.system.circumstances import circumstances_here

@@ -39,7 +39,7 @@ def test_attention_over_tokens_is_the_same(changes, emulated):
 
 
 def test_a_class_of_the_users_own_is_trained_there(emulated):
-    assert emulated(emulated_heads.difference_of_fits, "own_heads:Usual") < MOST
+    assert emulated(emulated_heads.difference_of_fits, "user_heads:Usual") < MOST
 
 
 @pytest.mark.parametrize("name", DIRECT)

@@ -95,7 +95,7 @@ def note_of(report, start):
 
 def test_metadata_is_a_modality_in_every_head(run):
     report = run(
-        fusions=(*FUSIONS, "neighbours", f"{ROOT / 'tests' / 'own_heads.py'}:Usual"),
+        fusions=(*FUSIONS, "neighbours", f"{ROOT / 'tests' / 'user_heads.py'}:Usual"),
         weights="0.3,0.5,0.2",
         guard=True,
     )

@@ -19,7 +19,7 @@ from support import ROOT, class_vectors, small_catalogue, synthetic_cache
 PACKAGES = ("cache", "embed", "heads")
 HEAVY = {"torch", "torchvision", "transformers"}
 FORBIDDEN = {"cache": HEAVY, "embed": set(), "heads": {"torchvision", "transformers"}}  # libraries
-NEEDS_AN_ENCODER = "needs an encoder"  # said by the first line of a file of `heads` that may import `embed`
+NEEDS_AN_ENCODER = "needs an encoder"  # in the first line of a file of `heads` that may import `embed`
 
 # Who may import whom within a package. What stands beside its rooms (errors, settings) is free to all in them, and
 # `cache` to everybody.
@@ -114,13 +114,13 @@ def room_of(module):
 
 
 def modules_after(*command, folder):
-    """Run a launcher in a process of its own; return what it said, and the top-level modules that were loaded."""
+    """Run a launcher in a process of its own; return the completed process, and the top-level modules it loaded."""
     report = folder / "modules.json"
     (folder / "sitecustomize.py").write_text(
         "import atexit, json, sys\n"
         f"atexit.register(lambda: open({str(report)!r}, 'w').write(json.dumps(sorted(sys.modules))))\n"
     )
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, ROOT / "bin" / command[0], *command[1:]],
         env={**os.environ, "PYTHONPATH": str(folder)},
         cwd=folder,
@@ -128,7 +128,7 @@ def modules_after(*command, folder):
         text=True,
         check=False,
     )
-    return done, {name.split(".")[0] for name in json.loads(report.read_text())}
+    return completed, {name.split(".")[0] for name in json.loads(report.read_text())}
 
 
 @pytest.mark.parametrize(
@@ -166,10 +166,15 @@ def test_files_make_no_circle_either():
     modules = {name: path for path in FILES for name in [".".join(path.relative_to(ROOT).with_suffix("").parts)]}
     imported = {name: imports_of(path.read_text(encoding="utf-8")) for name, path in modules.items()}
     graph = {
-        name: {one for found in names for one in accumulate(found.split("."), "{}.{}".format) if one in modules}
-        for name, names in imported.items()
+        name: {
+            module
+            for dotted_name in imported_names
+            for module in accumulate(dotted_name.split("."), "{}.{}".format)
+            if module in modules
+        }
+        for name, imported_names in imported.items()
     }
-    list(TopologicalSorter({name: others - {name} for name, others in graph.items()}).static_order())
+    list(TopologicalSorter({name: neighbours - {name} for name, neighbours in graph.items()}).static_order())
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -193,9 +198,9 @@ def test_imports_follow_the_arrows(folder):
 
 
 def test_few_files_of_heads_need_an_encoder_and_they_import_it_in_functions_alone():
-    named = [path for path in FILES if NEEDS_AN_ENCODER in path.read_text(encoding="utf-8").split("\n")[0]]
-    assert {path.relative_to(ROOT / "heads").parts[0] for path in named} == {"estimator", "export", "prediction"}
-    for path in named:
+    paths = [path for path in FILES if NEEDS_AN_ENCODER in path.read_text(encoding="utf-8").split("\n")[0]]
+    assert {path.relative_to(ROOT / "heads").parts[0] for path in paths} == {"estimator", "export", "prediction"}
+    for path in paths:
         at_import = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if not isinstance(node, ast.If)]
         top = ast.Module([node for node in at_import if isinstance(node, ast.Import | ast.ImportFrom)], [])
         assert not {name.split(".")[0] for name in imports_of(ast.unparse(top))} & {"embed"}
@@ -204,13 +209,12 @@ def test_few_files_of_heads_need_an_encoder_and_they_import_it_in_functions_alon
 HELP = """
 import contextlib, io, json, runpy, sys
 
-place = sys.path[0]
 for launcher in sys.argv[1:]:
-    said = io.StringIO()
+    output = io.StringIO()
     sys.argv, sys.path[0] = [launcher, "--help"], launcher.rpartition("/")[0]
-    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(said):
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(output):
         runpy.run_path(launcher, run_name="__main__")
-    print(json.dumps([launcher.rpartition("/")[2], said.getvalue(), sorted(sys.modules)]))
+    print(json.dumps([launcher.rpartition("/")[2], output.getvalue(), sorted(sys.modules)]))
 """
 
 
@@ -218,12 +222,12 @@ for launcher in sys.argv[1:]:
 def test_help_answers_without_torch():
     """One process asks all launchers in turn: what one has imported stays, so that the last has what any has."""
     line = [sys.executable, "-c", HELP, *(str(ROOT / "bin" / name) for name in SCRIPTS)]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    answers = [json.loads(answer) for answer in done.stdout.splitlines()]
+    completed = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (completed.returncode, completed.stderr) == (0, "")
+    answers = [json.loads(answer) for answer in completed.stdout.splitlines()]
     assert [name for name, _, _ in answers] == list(SCRIPTS)
-    for name, said, modules in answers:
-        assert said.startswith(f"Usage: {name} ")
+    for name, output, modules in answers:
+        assert output.startswith(f"Usage: {name} ")
         assert "click" in modules
         assert not HEAVY & set(modules), name
 
@@ -232,8 +236,8 @@ def test_help_answers_without_torch():
 @pytest.mark.parametrize("name", ["cache-info", "cache-verify", "cache-gc"])
 def test_cache_commands_never_import_torch(name, tmp_path):
     path = synthetic_cache(tmp_path / "c.h5", {"image": np.eye(3)}, {"label": ["a", "b", "c"]})
-    done, modules = modules_after(name, path, folder=tmp_path)
-    assert done.returncode == 0
+    completed, modules = modules_after(name, path, folder=tmp_path)
+    assert completed.returncode == 0
     assert "h5py" in modules
     assert not modules & HEAVY
 
@@ -241,8 +245,8 @@ def test_cache_commands_never_import_torch(name, tmp_path):
 @pytest.mark.slow
 def test_inspection_without_an_estimate_never_imports_torch(tmp_path):
     path = small_catalogue(tmp_path / "shop")
-    done, modules = modules_after("embed-inspect", path, "--no-estimate", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
+    completed, modules = modules_after("embed-inspect", path, "--no-estimate", folder=tmp_path)
+    assert completed.returncode == 0, completed.stderr
     assert (tmp_path / "inspect.html").is_file()
     assert "PIL" in modules
     assert not modules & HEAVY
@@ -253,10 +257,10 @@ def test_training_by_steps_imports_neither_an_encoder_s_library_nor_scikit_learn
     codes = np.arange(60) % 2
     vectors = {"image": class_vectors(codes, 4), "text": class_vectors(codes, 3, seed=1)}
     path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"class {code}" for code in codes]})
-    done, modules = modules_after(
+    completed, modules = modules_after(
         "heads-train", path, "--fusion", "early,attention,gated,lowrank,late", "--max-epochs", "1", folder=tmp_path
     )
-    assert done.returncode == 0, done.stderr
+    assert completed.returncode == 0, completed.stderr
     assert (tmp_path / "runs").is_dir()
     assert "torch" in modules
     assert not modules & {"torchvision", "transformers", "embed", "sklearn"}
@@ -323,8 +327,8 @@ def test_every_module_says_what_is_public_in_it(folder):
 @pytest.mark.parametrize("name", PACKAGES)
 def test_no_module_has_the_name_of_what_is_public_beside_it(name):
     """It would take that name's place as soon as it is imported, or lose its own to it."""
-    beside = {path.stem for path in (ROOT / name).iterdir()}
-    assert not beside & set(importlib.import_module(name).__all__)
+    module_names = {path.stem for path in (ROOT / name).iterdir()}
+    assert not module_names & set(importlib.import_module(name).__all__)
 
 
 def test_packages_are_named_one_by_one():

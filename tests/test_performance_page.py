@@ -49,9 +49,18 @@ def test_every_table_of_the_page_is_made_and_every_one_that_is_made_is_there(pag
     assert not re.search(r"^\|", page.BLOCK.sub("", TEXT), re.MULTILINE)
 
 
+def test_every_benchmark_measures_its_own_checkout():
+    """Else it would take the packages that are installed, which may be another checkout's."""
+    for path in SCRIPT.parent.glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        takes_a_package = re.search(r"^from (cache|embed|heads)\b", text, re.MULTILINE)
+        if takes_a_package and 'if __name__ == "__main__":' in text:
+            assert re.search(r"^sys\.path", text, re.MULTILINE), path
+
+
 def test_all_that_is_kept_says_when_how_and_on_what_it_was_measured(page):
     for path in sorted(page.RESULTS.glob("*.json")):
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        assert {"date", "written_down"} & kept.keys(), path
-        assert kept["command"], path
-        assert kept["machine"]["cores"], path
+        results = json.loads(path.read_text(encoding="utf-8"))
+        assert {"date", "written_down"} & results.keys(), path
+        assert results["command"], path
+        assert results["machine"]["cores"], path

@@ -27,7 +27,7 @@ def tools(tmp_path_factory):
     tools.close()
 
 
-@pytest.mark.parametrize("name", [name for name, one in CAMPAIGNS.items() if one.n_unit])
+@pytest.mark.parametrize("name", [name for name, campaign in CAMPAIGNS.items() if campaign.n_unit])
 def test_nothing_is_lost_in_a_small_campaign(name, tools, tmp_path):
     campaign = CAMPAIGNS[name]
     run = campaign.prepare(tools)
@@ -100,16 +100,16 @@ def test_a_loss_has_a_kind():
 
 
 def states(start, changes, tmp_path):
-    """Return all that the file `a` was found to hold after a loss of power, None where there is none."""
-    found = set()
+    """Return all contents of the file `a` after 200 losses of power; None stands for no file."""
+    contents = set()
     for n in range(200):
         disk = Disk(start)
         for change in changes:
             disk.change(change)
         disk.write_state(tmp_path / str(n), random.Random(n))
         path = tmp_path / str(n) / "a"
-        found.add(path.read_bytes() if path.exists() else None)
-    return found
+        contents.add(path.read_bytes() if path.exists() else None)
+    return contents
 
 
 def test_a_disk_keeps_what_was_synced_and_nothing_else_for_sure(tmp_path):

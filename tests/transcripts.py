@@ -46,14 +46,14 @@ def transcripts(folder: Path) -> dict[Path, list[str]]:
     for page in PAGES:
         blocks = [block for block in blocks_of(page) if block.language == "console"]
         if blocks:
-            place = drawn if page == README else copy(drawn, folder / page.stem)
-            save_modules(page, place)
-            with contextlib.chdir(place):
+            working_folder = drawn if page == README else copy_catalogue(drawn, folder / page.stem)
+            save_modules(page, working_folder)
+            with contextlib.chdir(working_folder):
                 outputs[page] = [transcript(block) for block in blocks]
     return outputs
 
 
-def copy(drawn: Path, folder: Path) -> Path:
+def copy_catalogue(drawn: Path, folder: Path) -> Path:
     """Return a copy of the drawn catalogue and its cache, without the runs."""
     return shutil.copytree(drawn, folder, ignore=shutil.ignore_patterns("runs"))
 
@@ -77,7 +77,7 @@ def transcript(block: Block) -> str:
         name, *arguments = words_of(line)
         result = invoke(console_scripts()[name], *arguments)
         if result.exit_code:
-            raise RuntimeError(f"{block.place}: {line} ended with {result.exit_code}:\n{result.output}")
+            raise RuntimeError(f"{block.location}: {line} ended with {result.exit_code}:\n{result.output}")
         lines = [line.rstrip() for line in result.stdout.rstrip("\n").split("\n")]
         if excerpt and len(lines) > int(excerpt[1]) + int(excerpt[2]):
             first, last = lines[: int(excerpt[1])], lines[len(lines) - int(excerpt[2]) :]

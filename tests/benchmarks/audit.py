@@ -70,18 +70,22 @@ def rankings(evidence: Evidence, probabilities: np.ndarray) -> dict[str, np.ndar
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
-    said, targets = evidence.out_of_fold, evidence.targets
-    rows = np.flatnonzero(said.is_tested)
-    own = probabilities[rows] / probabilities[rows].sum(1, keepdims=True)
-    shares = np.mean([one.vote_shares(targets, targets)[rows] for one in evidence.nearest.values()], axis=0)
-    issues = find_label_issues(targets[rows], own, return_indices_ranked_by="self_confidence")
-    scores = get_label_quality_scores(targets[rows], own)
+    out_of_fold, targets = evidence.out_of_fold, evidence.targets
+    rows = np.flatnonzero(out_of_fold.is_tested)
+    normalised = probabilities[rows] / probabilities[rows].sum(1, keepdims=True)
+    shares = np.mean(
+        [near.vote_shares(targets, targets)[rows] for near in evidence.nearest.values()], axis=0
+    )
+    issues = find_label_issues(targets[rows], normalised, return_indices_ranked_by="self_confidence")
+    scores = get_label_quality_scores(targets[rows], normalised)
     rank = rank_labels(evidence)
     return {
         "heads-audit": rank,
         "heads-audit, of cleanlab's kind": rank[is_label_issue(evidence)[rank]],
         "heads alone, all": rows[
-            np.argsort(said.given_probabilities[rows] - said.alternative_probabilities[rows], kind="stable")
+            np.argsort(
+                out_of_fold.given_probabilities[rows] - out_of_fold.alternative_probabilities[rows], kind="stable"
+            )
         ],
         "neighbours alone, all": rows[np.argsort(shares, kind="stable")],
         "cleanlab's issues": rows[issues],
@@ -115,23 +119,24 @@ def planted(cache_path: Path, *, label: str, n_seeds: int) -> None:
     """Print each way's precision at 200, and how many rows it lists with how many of the planted among them."""
     settings = AuditSettings(label=label)
     clean, _ = gather(cache_path, settings)
-    known = clean.out_of_fold.is_tested
+    is_known = clean.out_of_fold.is_tested
     print(
-        f"{cache_path.name}, {label}: {int(known.sum())} rows, {len(clean.problem.labels.classes)} classes", flush=True
+        f"{cache_path.name}, {label}: {int(is_known.sum())} rows, {len(clean.problem.labels.classes)} classes",
+        flush=True,
     )
     hits: dict[str, dict[str, list[tuple[float, float, int]]]] = {"random": {}, "confusion": {}}
     for seed in range(n_seeds):
-        for kind, of_kind in hits.items():
+        for kind, hits_of_kind in hits.items():
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "planted.csv"
                 is_planted = plant(clean, kind, seed, path)
                 wrong, probabilities = gather(cache_path, AuditSettings(label=label, corrections=path))
             for way, rows in rankings(wrong, probabilities).items():
-                found = is_planted[rows]
-                numbers = found[:N_PLANTED].sum() / N_PLANTED, found.sum() / N_PLANTED, len(rows)
-                of_kind.setdefault(way, []).append(numbers)
-        for kind, of_kind in hits.items():
-            show(kind, of_kind)
+                hits_by_rank = is_planted[rows]
+                numbers = hits_by_rank[:N_PLANTED].sum() / N_PLANTED, hits_by_rank.sum() / N_PLANTED, len(rows)
+                hits_of_kind.setdefault(way, []).append(numbers)
+        for kind, hits_of_kind in hits.items():
+            show(kind, hits_of_kind)
 
 
 def show(kind: str, hits: dict[str, list[tuple[float, float, int]]]) -> None:
@@ -157,42 +162,42 @@ def draw(path: Path, *, n_rows: int, n_classes: int, dims: dict[str, int]) -> No
     synthetic_cache(path, vectors, {"label": [f"class {code}" for code in wrong]})
 
 
-def be_brief() -> None:
+def shorten_work() -> None:
     """Have heads trained for one epoch, and four blocks of rows compared with all, which takes as much memory."""
     out_of_fold.FitSettings = functools.partial(FitSettings, max_epochs=1)
     search, answers = nearest._search, []
 
-    def search_a_little(directions, groups, targets, places, k):
+    def search_a_little(directions, groups, targets, positions, k):
         if len(answers) % 200 < 4:
-            answers.append(search(directions, groups, targets, places, k))
+            answers.append(search(directions, groups, targets, positions, k))
         else:
-            answers.append(tuple(part[: len(places)] for part in answers[-1]))
-        return tuple(part[: len(places)] for part in answers[-1])
+            answers.append(tuple(part[: len(positions)] for part in answers[-1]))
+        return tuple(part[: len(positions)] for part in answers[-1])
 
     nearest._search = search_a_little
 
 
-def tell_of(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that prints what it has taken when it is done."""
+def with_costs(title: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that prints, when it returns, the CPU seconds it took and the peak memory so far."""
 
     @functools.wraps(function)
-    def telling(*arguments, **options):
+    def printing(*arguments, **options):
         started = time.process_time()
         value = function(*arguments, **options)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"{what}: {time.process_time() - started:.0f} s of CPU, {peak:.2f} GiB at most by now", flush=True)
+        print(f"{title}: {time.process_time() - started:.0f} s of CPU, {peak:.2f} GiB at most by now", flush=True)
         return value
 
-    return telling
+    return printing
 
 
 def memory(*, n_rows: int, n_classes: int, brief: bool) -> None:
     """Print what an audit of a drawn cache takes; the cache is drawn by another process."""
     if brief:
-        be_brief()
-    evidence.ask_out_of_fold = tell_of("training", evidence.ask_out_of_fold)
-    evidence.find_nearest = tell_of("comparing by a modality", evidence.find_nearest)
-    audit.detect = tell_of("looking for findings", audit.detect)
+        shorten_work()
+    evidence.ask_out_of_fold = with_costs("training", evidence.ask_out_of_fold)
+    evidence.find_nearest = with_costs("comparing by a modality", evidence.find_nearest)
+    audit.detect = with_costs("looking for findings", audit.detect)
     dims = {"image": 512, "text": 384}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "c.h5"
@@ -200,17 +205,16 @@ def memory(*, n_rows: int, n_classes: int, brief: bool) -> None:
         subprocess.run(command, check=True)
         started = time.monotonic()
         report = audit.audit_catalogue(path, settings=AuditSettings(memory="1G"), runs_path=Path(folder) / "runs")
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         used = resource.getrusage(resource.RUSAGE_SELF)
         print(
             f"{n_rows} rows, {n_classes} classes, {dims}: {time.monotonic() - started:.0f} s "
-            f"({used.ru_utime + used.ru_stime:.0f} s of CPU), {peak:.2f} GiB at most, {report.counts}"
+            f"({used.ru_utime + used.ru_stime:.0f} s of CPU), {used.ru_maxrss / 2**20:.2f} GiB at most, {report.counts}"
         )
 
 
 def compare(*, n_rows: int, n_classes: int) -> None:
     """Print the most memory that comparing four blocks of drawn rows with all has taken, 512 dimensions in memory."""
-    be_brief()
+    shorten_work()
     generator = np.random.default_rng(0)
     inputs = torch.from_numpy(generator.standard_normal((n_rows, 512), dtype=np.float32))
     vectors = Vectors(
@@ -218,8 +222,8 @@ def compare(*, n_rows: int, n_classes: int) -> None:
     )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     usable, targets = np.ones(n_rows, dtype=bool), generator.integers(n_classes, size=n_rows)
-    found = nearest.find_nearest(vectors, "image", usable=usable, targets=targets, groups=np.arange(n_rows), k=10)
-    found.vote_shares(targets, targets)
+    neighbours = nearest.find_nearest(vectors, "image", usable=usable, targets=targets, groups=np.arange(n_rows), k=10)
+    neighbours.vote_shares(targets, targets)
     used = resource.getrusage(resource.RUSAGE_SELF)
     print(
         f"{n_rows} rows: {before:.2f} GiB before, {used.ru_maxrss / 2**20:.2f} GiB at most, "
@@ -237,15 +241,15 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--classes", type=int, default=1_000)
     parser.add_argument("--brief", action="store_true", help="one epoch, and few of the comparisons")
-    given = parser.parse_args()
-    if given.what == "planted":
-        planted(given.cache, label=given.label, n_seeds=given.seeds)
-    elif given.what == "draw":
-        draw(given.cache, n_rows=given.rows, n_classes=given.classes, dims={"image": 512, "text": 384})
-    elif given.what == "compare":
-        compare(n_rows=given.rows, n_classes=given.classes)
+    options = parser.parse_args()
+    if options.what == "planted":
+        planted(options.cache, label=options.label, n_seeds=options.seeds)
+    elif options.what == "draw":
+        draw(options.cache, n_rows=options.rows, n_classes=options.classes, dims={"image": 512, "text": 384})
+    elif options.what == "compare":
+        compare(n_rows=options.rows, n_classes=options.classes)
     else:
-        memory(n_rows=given.rows, n_classes=given.classes, brief=given.brief)
+        memory(n_rows=options.rows, n_classes=options.classes, brief=options.brief)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ Columns = dict[str, np.ndarray]
 
 
 def draw_noise(labels: np.ndarray, generator: np.random.Generator) -> Columns:
-    """Return columns that know nothing of the label: of 2, 50 and 1,000 values, twice each, and a number."""
+    """Return columns that are independent of the label: of 2, 50 and 1,000 values, twice each, and a number."""
     columns = {f"noise {n} {which}": generator.integers(n, size=N_ROWS) for n in (2, 50, 1000) for which in "ab"}
     return {**columns, "price": generator.integers(100, 9999, size=N_ROWS)}
 
@@ -36,8 +36,8 @@ def draw_known(labels: np.ndarray, generator: np.random.Generator) -> Columns:
     handles = np.empty(N_ROWS, dtype=np.int64)
     order, sizes = np.argsort(labels, kind="stable"), generator.integers(1, 5, size=N_ROWS)
     handles[order] = np.repeat(np.arange(N_ROWS), sizes)[:N_ROWS] + 10_000 * labels[order]
-    other = (labels + generator.integers(1, n_classes, size=N_ROWS)) % n_classes
-    slips = np.where(generator.random(N_ROWS) < 0.03, other, labels)
+    other_labels = (labels + generator.integers(1, n_classes, size=N_ROWS)) % n_classes
+    slips = np.where(generator.random(N_ROWS) < 0.03, other_labels, labels)
     gaps = np.where(generator.random(N_ROWS) < 0.1, -1, labels)
     key = generator.integers(n_classes, size=N_ROWS)
     columns = {"made by": handles, "slips": slips, "gaps": gaps, "key": key, "lock": (labels + key) % n_classes}
@@ -51,12 +51,12 @@ def named_in(folder: Path, labels: np.ndarray, columns: Columns) -> set[str]:
         writer = csv.writer(file)
         writer.writerow(["id", "label", *columns])
         cells = [["" if cell < 0 else f"v{cell}" for cell in column.tolist()] for column in columns.values()]
-        writer.writerows(zip(range(N_ROWS), [f"class {one}" for one in labels], *cells, strict=True))
-    found = inspect(path, settings=InspectSettings(estimate=False))
-    named = {f"group: {one.column}" for one in found.group_columns}
-    groups = {one.column for one in found.group_columns}
-    named |= {f"leak: {one.column}" for one in found.associations if one.is_leak and one.column not in groups}
-    return named | {f"near leak: {' + '.join(one.columns)}" for one in found.near_leaks}
+        writer.writerows(zip(range(N_ROWS), [f"class {label}" for label in labels], *cells, strict=True))
+    report = inspect(path, settings=InspectSettings(estimate=False))
+    groups = {hint.column for hint in report.group_columns}
+    named = {f"group: {column}" for column in groups}
+    named |= {f"leak: {pair.column}" for pair in report.associations if pair.is_leak and pair.column not in groups}
+    return named | {f"near leak: {' + '.join(leak.columns)}" for leak in report.near_leaks}
 
 
 def main() -> None:
@@ -72,7 +72,7 @@ def main() -> None:
                     generator = np.random.default_rng(seed)
                     labels = generator.choice(len(shares), size=N_ROWS, p=shares)
                     counts.update(named_in(Path(folder), labels, draw(labels, generator)))
-                shown = ", ".join(f"{what} {n}" for what, n in sorted(counts.items())) or "nothing"
+                shown = ", ".join(f"{finding} {count}" for finding, count in sorted(counts.items())) or "nothing"
                 print(f"{name}, {draw.__name__}: of {n_draws} draws {shown}", flush=True)
 
 

@@ -53,21 +53,21 @@ def measure(draw: Callable[[np.random.Generator], Drawn], path: Path) -> None:
     lines: dict[str, list[tuple[float, float]]] = {"shared contents": [], "find_groups": []}
     for seed in range(N_DRAWS):
         vectors, targets, contents = draw(np.random.default_rng(seed))
-        names = [f"class {one}" for one in targets]
+        names = [f"class {target}" for target in targets]
         path.unlink(missing_ok=True)
         synthetic_cache(path, {"text": vectors}, {"label": names}, contents={"text": contents})
         with Cache(path) as cache:
             labels = make_labels("label", names, usable=np.ones(N_ROWS, dtype=bool), min_rows=1)
-            found = find_groups(cache, labels, encoders={"text": ["synthetic"]})
-            by_groups = {"shared contents": share_content([cache.rows("text")]), "find_groups": found.of_rows}
-        has = np.array([content == "nan" for content in contents])
+            groups_of_rows = find_groups(cache, labels, encoders={"text": ["synthetic"]})
+            by_groups = {"shared contents": share_content([cache.rows("text")]), "find_groups": groups_of_rows.of_rows}
+        is_placeholder = np.array([content == "nan" for content in contents])
         for name, groups in by_groups.items():
             generator = np.random.default_rng(seed)
             split = split_rows(labels.targets, groups, test_share=0.2, validation_share=0.15, generator=generator)
             order = generator.permutation(split.train)  # the nearest of equals is any of them
             distances = np.linalg.norm(vectors[split.test][:, None] - vectors[order][None], axis=2)
             right = targets[order[distances.argmin(1)]] == targets[split.test]
-            lines[name].append((right.mean(), has[split.test].mean()))
+            lines[name].append((right.mean(), is_placeholder[split.test].mean()))
     for name, values in lines.items():
         right, of_nan = 100 * np.mean(values, axis=0)
         low, high = 100 * np.min(values, axis=0)[0], 100 * np.max(values, axis=0)[0]
@@ -76,16 +76,22 @@ def measure(draw: Callable[[np.random.Generator], Drawn], path: Path) -> None:
 
 def compare(first: Path, second: Path) -> None:
     """Print distances of unit vectors: of the same content in two caches, and of a content to its nearest other."""
-    with Cache(first) as one, Cache(second) as other:
-        for modality in one.modalities:
-            for encoder in one.encoders(modality):
-                left, right = one.matrix(modality, encoder), other.matrix(modality, encoder)
-                left, right = (own / np.linalg.norm(own, axis=1, keepdims=True) for own in (left, right))
-                rows = np.unique(one.rows(modality), return_index=True)[1]
-                same = np.linalg.norm(left - right, axis=1)
-                others = np.linalg.norm(left[rows][:, None] - left[rows][None], axis=2) + 9 * np.eye(len(rows))
-                nearest = ", ".join(f"{value:.2g}" for value in np.sort(others.min(1))[:6])
+    with Cache(first) as first_cache, Cache(second) as second_cache:
+        for modality in first_cache.modalities:
+            for encoder in first_cache.encoders(modality):
+                first_vectors, second_vectors = (
+                    unit_vectors(cache.matrix(modality, encoder)) for cache in (first_cache, second_cache)
+                )
+                rows = np.unique(first_cache.rows(modality), return_index=True)[1]
+                same = np.linalg.norm(first_vectors - second_vectors, axis=1)
+                distances = np.linalg.norm(first_vectors[rows][:, None] - first_vectors[rows][None], axis=2)
+                np.fill_diagonal(distances, np.inf)
+                nearest = ", ".join(f"{value:.2g}" for value in np.sort(distances.min(1))[:6])
                 print(f"{modality}/{encoder}: same content {same.max():.1e} at most; nearest others {nearest}")
+
+
+def unit_vectors(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def main() -> None:

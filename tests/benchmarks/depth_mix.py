@@ -57,7 +57,7 @@ def fit(depths: Tensor, targets: Tensor, n_classes: int, strength: float) -> tup
     return numbers.detach().softmax(0), weights.detach(), biases.detach()
 
 
-def reached(depths: Tensor, targets: np.ndarray, split: Split) -> tuple[float, list[float]]:
+def test_score_and_mix(depths: Tensor, targets: np.ndarray, split: Split) -> tuple[float, list[float]]:
     """Return macro-F1 on the test rows at the strength that the validation rows choose, and the depths' weights."""
     n_classes, best = int(targets.max()) + 1, (np.inf, 0.0, [0.0])
     for strength in STRENGTHS:
@@ -65,8 +65,8 @@ def reached(depths: Tensor, targets: np.ndarray, split: Split) -> tuple[float, l
         mixed = torch.einsum("m,mnd->nd", mix, depths)
         probabilities = F.linear(mixed, *layer).softmax(1).numpy()
         loss = log_loss(probabilities[split.validation], targets[split.validation])
-        found = scores(targets[split.test], probabilities[split.test].argmax(1), n_classes)
-        best = min(best, (loss, 100 * found["macro_f1"], mix.tolist()))
+        test_scores = scores(targets[split.test], probabilities[split.test].argmax(1), n_classes)
+        best = min(best, (loss, 100 * test_scores["macro_f1"], mix.tolist()))
     return best[1], best[2]
 
 
@@ -84,7 +84,7 @@ def command(cache: Path, label: str, depths: str, per_class: str, draws: int) ->
     loaded = [load(cache, label, {modality: name}) for name in names]
     every = loaded[-1][1]
     for n_labels in map(int, per_class.split(",")):
-        found: dict[str, list[float]] = {}
+        scores_of: dict[str, list[float]] = {}
         mixes = []
         for seed in range(draws):
             targets, split = draw_split(every, n_labels, np.random.default_rng(seed))
@@ -93,17 +93,17 @@ def command(cache: Path, label: str, depths: str, per_class: str, draws: int) ->
                 matrix = vectors.inputs[modality]
                 scaled.append((matrix - matrix[split.train].mean(0)) / matrix[split.train].std(0))
             together = torch.stack(scaled)  # (M, N, D)
-            kinds = {name: one[None] for name, one in zip(names, scaled, strict=True)}
+            kinds = {name: depth[None] for name, depth in zip(names, scaled, strict=True)}
             kinds |= {"side by side": torch.cat(scaled, dim=1)[None], "mix": together}
             for kind, matrices in kinds.items():
-                macro_f1, mix = reached(matrices, targets, split)
-                found.setdefault(kind, []).append(macro_f1)
+                macro_f1, mix = test_score_and_mix(matrices, targets, split)
+                scores_of.setdefault(kind, []).append(macro_f1)
             mixes.append(mix)
         click.echo(
             f"{label}, {n_labels} a class, {targets.max() + 1} classes, {len(split.test)} test rows, {draws} draws"
         )
-        for kind, values in found.items():
-            wide, gain = interval(np.array(values) - np.array(found[names[-1]]))
+        for kind, values in scores_of.items():
+            wide, gain = interval(np.array(values) - np.array(scores_of[names[-1]]))
             click.echo(f"  {kind:24}{np.mean(values):6.1f}{gain:+8.1f} [{gain - wide:+.1f}, {gain + wide:+.1f}]")
         click.echo(f"  weights of the mix: {', '.join(f'{weight:.2f}' for weight in np.mean(mixes, axis=0))}")
 

@@ -61,7 +61,7 @@ def command(**options: Any) -> None:
             raise click.UsageError(f"--only must name some of {', '.join(sets)}, however got {', '.join(unknown)}.")
         results = {name: _measure(sets[name], options["rounds"]) for name in chosen}
         cosine = _least_cosine(sets["large"][0]["arguments"][0]) if "large" in chosen else None
-    found = {
+    record = {
         "date": datetime.date.today().isoformat(),
         "machine": _machine(options["device"]),
         # Of files outside the checkout the names alone: where they lie is nobody's business who reads the figures.
@@ -77,7 +77,7 @@ def command(**options: Any) -> None:
     if results.keys() >= PRODUCT:
         _print_products(results)
     if options["json_path"]:
-        options["json_path"].write_text(json.dumps(found, indent=1) + "\n")
+        options["json_path"].write_text(json.dumps(record, indent=1) + "\n")
 
 
 def _sets(folder: Path, options: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -95,7 +95,7 @@ def _sets(folder: Path, options: dict[str, Any]) -> dict[str, list[dict[str, Any
 
     device = options["device"]
 
-    def sides(kind: str, contents: list[Any], **more: Any) -> list[dict[str, Any]]:
+    def sides(kind: str, contents: list[Any], **options_of_side: Any) -> list[dict[str, Any]]:
         from sides import SIDES
 
         return [
@@ -103,10 +103,10 @@ def _sets(folder: Path, options: dict[str, Any]) -> dict[str, list[dict[str, Any
                 "label": label.removeprefix(kind + " "),
                 "side": label,
                 "arguments": [contents[: n_slow if label.split()[1] in "ab" else n_fast]],
-                "more": {"device": device, **more},
+                "more": {"device": device, **options_of_side},
             }
             for label in SIDES
-            if label.startswith(kind) and _is_there(label)
+            if label.startswith(kind) and _is_installed(label)
         ]
 
     all_large = sides("pictures", large)
@@ -116,10 +116,10 @@ def _sets(folder: Path, options: dict[str, Any]) -> dict[str, list[dict[str, Any
     return {"small": sides("pictures", pictures), "large": all_large, "texts": sides("texts", titles, folder=bert)}
 
 
-def _is_there(label: str) -> bool:
-    for word, module in NEEDS.items():
-        if word in label and find_spec(module) is None:
-            click.echo(f"{label}: left out, {word} is not installed (pip install -e '.[benchmark]').", err=True)
+def _is_installed(label: str) -> bool:
+    for library, module in NEEDS.items():
+        if library in label and find_spec(module) is None:
+            click.echo(f"{label}: left out, {library} is not installed (pip install -e '.[benchmark]').", err=True)
             return False
     return True
 
@@ -146,20 +146,20 @@ def _take_turns(
         theirs.close()  # so that a side that dies is an end of file here, and no silence
         workers.append((side, process, ours))
         _receive(ours, side["side"])  # it is set up and warm: no two are set up at once
-    found: dict[str, dict[str, Any]] = {
+    figures: dict[str, dict[str, Any]] = {
         side["label"]: {"n_items": len(side["arguments"][0]), "seconds": []} for side in sides
     }
     for number in range(n_rounds):
         for side, _, pipe in workers:
             pipe.send("run")
-            found[side["label"]]["seconds"].append(_receive(pipe, side["side"]))
-            click.echo(f"round {number + 1}: {side['side']}, {found[side['label']]['seconds'][-1]:.2f} s", err=True)
+            figures[side["label"]]["seconds"].append(_receive(pipe, side["side"]))
+            click.echo(f"round {number + 1}: {side['side']}, {figures[side['label']]['seconds'][-1]:.2f} s", err=True)
     for side, _, pipe in workers:
         pipe.send("stop")
-        found[side["label"]]["peak_memory_bytes"] = _receive(pipe, side["side"])
-    for result in found.values():
-        result["items_per_s"] = statistics.median(result["n_items"] / seconds for seconds in result["seconds"])
-    return found
+        figures[side["label"]]["peak_memory_bytes"] = _receive(pipe, side["side"])
+    for figure in figures.values():
+        figure["items_per_s"] = statistics.median(figure["n_items"] / seconds for seconds in figure["seconds"])
+    return figures
 
 
 def _least_cosine(paths: list[Path]) -> float:
@@ -217,17 +217,17 @@ def _peak_memory() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def _ratio(side: dict[str, Any], other: dict[str, Any]) -> float:
-    """Return how many times as fast `side` is as `other`: the median of the rounds."""
-    pairs = zip(side["seconds"], other["seconds"], strict=True)
-    return statistics.median((side["n_items"] / own) / (other["n_items"] / its) for own, its in pairs)
+def _ratio(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
+    """Return how many times as fast our side is as theirs: the median of the rounds."""
+    pairs = zip(ours["seconds"], theirs["seconds"], strict=True)
+    return statistics.median((ours["n_items"] / our_s) / (theirs["n_items"] / their_s) for our_s, their_s in pairs)
 
 
 def _print(name: str, sides: dict[str, dict[str, Any]]) -> None:
     ours = [label for label in sides if label.startswith("d")]
     click.echo(f"\n{name:38}{'items':>6}{'items/s':>9}{'peak MB':>9}" + "".join(f"{'d/':>9}" for _ in ours))
     for label, side in sides.items():
-        ratios = "".join(f"{_ratio(sides[own], side):9.2f}" for own in ours)
+        ratios = "".join(f"{_ratio(sides[ours_label], side):9.2f}" for ours_label in ours)
         click.echo(
             f"{label:38}{side['n_items']:6}{side['items_per_s']:9.1f}{side['peak_memory_bytes'] / 1e6:9.0f}{ratios}"
         )
@@ -244,7 +244,7 @@ def _print_products(results: dict[str, dict[str, dict[str, Any]]]) -> None:
 
     click.echo("\nproducts of one picture and one title, each unique")
     for letter in "ac":
-        ratio = statistics.median(its / own for own, its in zip(seconds("d"), seconds(letter), strict=True))
+        ratio = statistics.median(their_s / our_s for our_s, their_s in zip(seconds("d"), seconds(letter), strict=True))
         click.echo(f"d/{letter}{ratio:9.2f}")
 
 
@@ -257,7 +257,7 @@ def _machine(device: str) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "cores": count_cores(),
         "processor": torch.cpu.get_capabilities().get("cpu_name", platform.processor()),
-        "bf16": any(there for name, there in torch.cpu.get_capabilities().items() if name.endswith("bf16")),
+        "bf16": any(is_able for name, is_able in torch.cpu.get_capabilities().items() if name.endswith("bf16")),
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "torchvision", "transformers")},
         **{name: version(name) for name, module in NEEDS.items() if find_spec(module)},

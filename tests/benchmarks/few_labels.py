@@ -88,12 +88,14 @@ def measure(
     for head in heads:
         if (modality := head.removesuffix(NAMES)) in by_names and modality != head:
             reached = scores(targets[split.test], by_names[modality]["test"].predictions, n_classes)
-            yield head, {score: 100 * reached[score] for score in ("accuracy", "macro_f1")} | {"seconds": 0.0}
+            yield head, in_percent(reached) | {"seconds": 0.0}
             continue
         whole, _, alone = head.partition("~")
         plain, plus, _ = whole.partition("+names")
         name, *changes = plain.split("@")
-        changed = {key: type(getattr(FitSettings, key))(value) for key, value in (one.split("=") for one in changes)}
+        changed = {
+            key: type(getattr(FitSettings, key))(value) for key, value in (change.split("=") for change in changes)
+        }
         settings = FitSettings(seed=seed, **changed)
         weighting = Weighting(dict.fromkeys(vectors.dims, 1 / len(vectors.dims)))
         experiment = Experiment(
@@ -108,13 +110,16 @@ def measure(
         started = time.process_time()
         results: dict[str, object] = {}
         job = FoldJob(Configuration.of(name, encoders, settings, beside=beside), 0, seed)
-        experiment.run([job], lambda job, result, kept=results: kept.update({job.configuration.head: result}))
+        experiment.run([job], lambda job, result, by_head=results: by_head.update({job.configuration.head: result}))
         trained = results[name]
         if isinstance(trained, Exception):
             raise trained
         reached = scores(targets[split.test], trained.answers["test"].predictions, n_classes)  # type: ignore[attr-defined]
-        chosen = {score: 100 * reached[score] for score in ("accuracy", "macro_f1")}
-        yield head, chosen | {"seconds": time.process_time() - started}
+        yield head, in_percent(reached) | {"seconds": time.process_time() - started}
+
+
+def in_percent(reached: Mapping[str, float]) -> dict[str, float]:
+    return {name: 100 * reached[name] for name in ("accuracy", "macro_f1")}
 
 
 def show(cell: Mapping[str, Any], heads: Sequence[str], *, test_to_train: float, against: str = "text") -> None:
@@ -127,7 +132,7 @@ def show(cell: Mapping[str, Any], heads: Sequence[str], *, test_to_train: float,
         mean = {name: np.mean(values) for name, values in cell["heads"][head].items()}
         gained = ""
         if head != against and against in heads:
-            mine, theirs = (np.array(cell["heads"][one]["macro_f1"]) for one in (head, against))
+            mine, theirs = (np.array(cell["heads"][scored_head]["macro_f1"]) for scored_head in (head, against))
             n = min(len(mine), len(theirs))
             wide, gain = interval(mine[:n] - theirs[:n], test_to_train=test_to_train)
             gained = f"{gain:+6.1f} [{gain - wide:+.1f}, {gain + wide:+.1f}]"
@@ -173,24 +178,24 @@ def command(
     """Print a table a problem and number of labels, as it is measured."""
     torch.set_num_threads(1)
     protocol = Protocol(least, validation, test_rows, copies)
-    kept = KeptResults(
+    kept_results = KeptResults(
         json_path,
         command="python tests/benchmarks/few_labels.py, and again with CACHE --label COLUMN",
         protocol={**asdict(protocol), "folds": N_FOLDS, "draws": draws},
     )
     chosen = heads.split(",")
     for kind in drawn or ((label,) if cache else DRAWN):
-        known = load_groups(cache, label, dict(one.split("=", 1) for one in encoders)) if cache else None
-        names = load_names(cache, label, known[0]) if cache and known else {}
+        loaded = load_groups(cache, label, dict(choice.split("=", 1) for choice in encoders)) if cache else None
+        names = load_names(cache, label, loaded[0]) if cache and loaded else {}
         for n_labels in map(int, per_class.split(",")):
-            cell = kept.cell(kind, n_labels)
+            cell = kept_results.cell(kind, n_labels)
             for n in range(draws or seeds * N_FOLDS):
                 missing = [head for head in chosen if len(cell["heads"].get(head, {"seconds": ()})["seconds"]) <= n]
                 if not missing:
                     continue
                 generator = np.random.default_rng(n)
-                vectors, every, groups = known or (*draw_vectors(kind, generator), np.arange(0))
-                if not known:
+                vectors, every, groups = loaded or (*draw_vectors(kind, generator), np.arange(0))
+                if not loaded:
                     groups = np.arange(len(every))
                 if protocol.copies == "one":
                     every, groups = firsts(every, groups), np.arange(len(every))
@@ -205,13 +210,13 @@ def command(
                 class_names = {encoder: of_all[np.roll(which, wrong_names)] for encoder, of_all in names.items()}
                 if kind == "label-noise":
                     targets = mislabel(targets, np.concatenate([split.train, split.validation]), generator)
-                cell |= {"classes": int(targets.max()) + 1, "is_drawn": not known}
+                cell |= {"classes": int(targets.max()) + 1, "is_drawn": not loaded}
                 cell |= {side: len(rows) for side, rows in vars(split).items()}
-                given = {"groups": groups, "class_names": class_names, "seed": n}
-                for head, one in measure(vectors, targets, split, missing, **given):
-                    kept.add(cell, head, one)
-                kept.save()
-            is_shared = bool(known) and not draws
+                fixed = {"groups": groups, "class_names": class_names, "seed": n}
+                for head, result in measure(vectors, targets, split, missing, **fixed):
+                    kept_results.add(cell, head, result)
+                kept_results.save()
+            is_shared = bool(loaded) and not draws
             show(cell, chosen, test_to_train=1 / (N_FOLDS - 1) if is_shared else 0.0)
 
 

@@ -60,9 +60,9 @@ def command(per_class: str, catalogues: int, seeds: int) -> None:
     for n_labels in map(int, per_class.split(",")):
         generator = np.random.default_rng(n_labels)
         drawn = [differences(centres, n_labels, generator, seeds=seeds) for _ in range(catalogues)]
-        means = np.array([one.mean() for one in drawn])
+        means = np.array([differences_of_draw.mean() for differences_of_draw in drawn])
         for name, shared in (("plain", 0.0), ("corrected", 1 / (N_FOLDS - 1))):
-            wide = np.array([interval(one, test_to_train=shared)[0] for one in drawn])
+            wide = np.array([interval(differences_of_draw, test_to_train=shared)[0] for differences_of_draw in drawn])
             covered = 100 * (np.abs(means - means.mean()) <= wide).mean()
             click.echo(f"{n_labels:8}{name:>12}{covered:8.1f}%{wide.mean():12.2f}{means.std(ddof=1):23.2f}")
 

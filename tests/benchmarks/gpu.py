@@ -53,11 +53,11 @@ def command(device: str, scale: float, only: str | None, limit_s: int, output: P
         chosen = only.split(",") if only else list(parts)
         if unknown := set(chosen) - parts.keys():
             raise click.UsageError(f"--only must name some of {', '.join(parts)}, however got {', '.join(unknown)}.")
-        found = Figures(lines)
+        figures = Figures(lines)
         for name in chosen:
             line, most_s = parts[name]
-            found.measure(name, line, min(most_s, ends_at - time.monotonic()), folder=Path(folder))
-    whole = json.dumps(found.by_part, separators=(",", ":"))
+            figures.measure(name, line, min(most_s, ends_at - time.monotonic()), folder=Path(folder))
+    whole = json.dumps(figures.by_part, separators=(",", ":"))
     output.write_text(whole + "\n", encoding="utf-8")
     click.echo(whole)
 
@@ -106,14 +106,14 @@ class Figures:
         )  # fmt: skip
         limit = threading.Timer(most_s, _end, [process])
         limit.start()
-        said = ""
+        output = ""
         try:
             for text in process.stdout or []:
                 if text.startswith(FIGURE):
                     figure = json.loads(text)
                     self._note(part, figure["figure"], figure["found"])
                 else:
-                    said = (said + text)[-END:]
+                    output = (output + text)[-END:]
             code = process.wait()
         finally:
             limit.cancel()
@@ -121,13 +121,13 @@ class Figures:
         self._note(part, "exit", code)
         self._note(part, "s", round(time.monotonic() - started, 1))
         if code or part not in PARTS_S:
-            self._note(part, "said last", said.strip())
+            self._note(part, "said last", output.strip())
 
-    def _note(self, part: str, name: str, found: object) -> None:
-        self.by_part.setdefault(part, {})[name] = found
-        self._lines.write(json.dumps({"part": part, "figure": name, "found": found}) + "\n")
+    def _note(self, part: str, name: str, figure: object) -> None:
+        self.by_part.setdefault(part, {})[name] = figure
+        self._lines.write(json.dumps({"part": part, "figure": name, "found": figure}) + "\n")
         self._lines.flush()
-        click.echo(f"{part}: {name}: {found}", err=True)
+        click.echo(f"{part}: {name}: {figure}", err=True)
 
 
 def _end(process: subprocess.Popen) -> None:

@@ -34,8 +34,8 @@ BATCHES = {"cuda": (64, 256, 1024), "cpu": (8,)}
 N_PASSES = 4  # of the bare network, timed together
 
 
-class Place:
-    """A device, and how much is measured there."""
+class Bench:
+    """A device, how much is measured on it, and how."""
 
     def __init__(self, device: str, scale: float) -> None:
         self.device = device
@@ -69,7 +69,7 @@ class Place:
             yield "peak GiB", lambda: round(torch.cuda.max_memory_reserved() / 2**30, 2)
 
 
-def machine(place: Place) -> Measures:
+def machine(bench: Bench) -> Measures:
     """Say what it is that is measured on."""
     import torchvision
     import transformers
@@ -78,77 +78,77 @@ def machine(place: Place) -> Measures:
         yield library.__name__, lambda library=library: library.__version__
     yield "python", lambda: sys.version.split()[0]
     yield "cores", lambda: len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield "device", lambda: torch.cuda.get_device_name(place.device) if place.is_cuda else place.device
-    if place.is_cuda:
-        yield "capability", lambda: list(torch.cuda.get_device_capability(place.device))
-        yield "memory GiB", lambda: round(torch.cuda.get_device_properties(place.device).total_memory / 2**30, 1)
+    yield "device", lambda: torch.cuda.get_device_name(bench.device) if bench.is_cuda else bench.device
+    if bench.is_cuda:
+        yield "capability", lambda: list(torch.cuda.get_device_capability(bench.device))
+        yield "memory GiB", lambda: round(torch.cuda.get_device_properties(bench.device).total_memory / 2**30, 1)
         yield "cudnn", torch.backends.cudnn.version
 
 
-def pictures(place: Place) -> Measures:
+def pictures(bench: Bench) -> Measures:
     """Measure pictures a second; the plain loop first, for what is ours forbids TF32 in the whole process."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = inputs.draw_pictures(Path(folder), n_pictures=place.n(6000, least=12), size=(60, 80))
-        few = paths[: place.n(600, least=6)]
-        yield from _of_sides("pictures", "aedc", few, paths, place)
-    yield from bare_network(place)
-    yield from place.peak()
+        paths = inputs.draw_pictures(Path(folder), n_pictures=bench.n(6000, least=12), size=(60, 80))
+        few = paths[: bench.n(600, least=6)]
+        yield from _of_sides("pictures", "aedc", few, paths, bench)
+    yield from bare_network(bench)
+    yield from bench.peak()
 
 
-def texts(place: Place) -> Measures:
+def texts(bench: Bench) -> Measures:
     """Measure titles a second."""
     with tempfile.TemporaryDirectory() as folder:
-        titles = inputs.draw_titles(place.n(16000, least=32))
+        titles = inputs.draw_titles(bench.n(16000, least=32))
         bert = inputs.write_bert(Path(folder) / "bert", titles)
-        yield from _of_sides("texts", "adc", titles[: place.n(1500, least=8)], titles, place, folder=bert)
-    yield from place.peak()
+        yield from _of_sides("texts", "adc", titles[: bench.n(1500, least=8)], titles, bench, folder=bert)
+    yield from bench.peak()
 
 
-def others(place: Place) -> Measures:
+def others(bench: Bench) -> Measures:
     """Measure what other libraries make of the same pictures and titles, where they are installed."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = inputs.draw_pictures(Path(folder) / "small", n_pictures=place.n(600, least=6), size=(60, 80))
-        yield from _of_sides("pictures", "b", paths, paths, place)
-        titles = inputs.draw_titles(place.n(1500, least=8))
+        paths = inputs.draw_pictures(Path(folder) / "small", n_pictures=bench.n(600, least=6), size=(60, 80))
+        yield from _of_sides("pictures", "b", paths, paths, bench)
+        titles = inputs.draw_titles(bench.n(1500, least=8))
         bert = inputs.write_bert(Path(folder) / "bert", titles)
-        yield from _of_sides("texts", "b", titles, titles, place, folder=bert)
+        yield from _of_sides("texts", "b", titles, titles, bench, folder=bert)
 
 
-def _of_sides(kind: str, letters: str, few: list[Any], many: list[Any], place: Place, **more: Any) -> Measures:
+def _of_sides(kind: str, letters: str, few: list[Any], many: list[Any], bench: Bench, **more: Any) -> Measures:
     """Yield items a second of the sides in the order of the letters; of a and b, which are slow, with few items."""
     for letter in letters:
         for label in (label for label in SIDES if label.startswith(f"{kind} {letter} ")):
-            own = few if letter in "ab" else many
+            items = few if letter in "ab" else many
 
-            def measure(label: str = label, own: list[Any] = own) -> float:
-                return place.rate(SIDES[label](own, device=place.device, **more), len(own))
+            def measure(label: str = label, items: list[Any] = items) -> float:
+                return bench.rate(SIDES[label](items, device=bench.device, **more), len(items))
 
             yield f"{label}, 1/s", measure
 
 
-def bare_network(place: Place) -> Measures:
+def bare_network(bench: Bench) -> Measures:
     """Measure the network alone on a batch that is on the device, and on CUDA as one graph."""
     from embed import ImageEncoder
     from embed.encoders.precision import dtype_of
 
-    encoder = ImageEncoder(weights="random", precision="auto", device=place.device)
+    encoder = ImageEncoder(weights="random", precision="auto", device=bench.device)
     dtype = dtype_of(encoder.precision)
-    for n_pictures in BATCHES["cuda" if place.is_cuda else "cpu"]:
-        batch = torch.randn(n_pictures, 3, 224, 224, device=place.device, dtype=dtype)
+    for n_pictures in BATCHES["cuda" if bench.is_cuda else "cpu"]:
+        batch = torch.randn(n_pictures, 3, 224, 224, device=bench.device, dtype=dtype)
         batch = batch.to(memory_format=torch.channels_last)
         name = f"bare network in {encoder.precision}, batches of {n_pictures}, 1/s"
-        yield name, lambda batch=batch: _bare_rate(encoder.model, batch, place)
-        if place.is_cuda:
-            yield f"{name}, as a graph", lambda batch=batch: _graph_rate(encoder.model, batch, place)
+        yield name, lambda batch=batch: _bare_rate(encoder.model, batch, bench)
+        if bench.is_cuda:
+            yield f"{name}, as a graph", lambda batch=batch: _graph_rate(encoder.model, batch, bench)
 
 
 @torch.inference_mode()
-def _bare_rate(model: torch.nn.Module, batch: torch.Tensor, place: Place) -> float:
-    return place.rate(lambda: [model(batch) for _ in range(N_PASSES)], N_PASSES * len(batch))
+def _bare_rate(model: torch.nn.Module, batch: torch.Tensor, bench: Bench) -> float:
+    return bench.rate(lambda: [model(batch) for _ in range(N_PASSES)], N_PASSES * len(batch))
 
 
 @torch.inference_mode()
-def _graph_rate(model: torch.nn.Module, batch: torch.Tensor, place: Place) -> float:
+def _graph_rate(model: torch.nn.Module, batch: torch.Tensor, bench: Bench) -> float:
     stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
     stream.wait_stream(torch.cuda.current_stream())  # which made the batch
     with torch.cuda.stream(stream):  # cuDNN chooses its algorithms before anything is recorded
@@ -157,79 +157,81 @@ def _graph_rate(model: torch.nn.Module, batch: torch.Tensor, place: Place) -> fl
     stream.synchronize()
     with torch.cuda.graph(graph):
         model(batch)
-    return place.rate(lambda: [graph.replay() for _ in range(N_PASSES)], N_PASSES * len(batch))
+    return bench.rate(lambda: [graph.replay() for _ in range(N_PASSES)], N_PASSES * len(batch))
 
 
-def heads(place: Place) -> Measures:
+def heads(bench: Bench) -> Measures:
     """Compare heads on the CPU and on the device: two folds in a stack, and the first of them alone."""
-    import training
+    import training_jobs
 
     from heads.head_types import control_names, fusion_names
     from heads.settings import FitSettings
 
-    n_rows = place.n(10_000, least=400)
-    tasks = training.tasks_of(*training.drawn(n_rows), n_folds=2)
-    settings = FitSettings(max_epochs=place.n(6, least=2), patience=6, hidden_dim=64)
+    n_rows = bench.n(10_000, least=400)
+    tasks = training_jobs.tasks_of(*training_jobs.draw_vectors(n_rows), n_folds=2)
+    settings = FitSettings(max_epochs=bench.n(6, least=2), patience=6, hidden_dim=64)
     for name in ("image", *fusion_names(), *control_names()):
         if name in ("late", "majority"):  # an average of others, and no vectors
             continue
-        jobs = [training.job_of(name, task, replace(settings, seed=n)) for n, task in enumerate(tasks)]
-        yield name, lambda jobs=jobs: _parity(jobs, place)
-    yield from place.peak()
+        jobs = [training_jobs.job_of(name, task, replace(settings, seed=n)) for n, task in enumerate(tasks)]
+        yield name, lambda jobs=jobs: _parity(jobs, bench)
+    yield from bench.peak()
 
 
-def _parity(jobs: list[Any], place: Place) -> dict[str, object]:
+def _parity(jobs: list[Any], bench: Bench) -> dict[str, object]:
     """Return how the fits of two jobs differ between the CPU and the device, in fp32."""
-    import training
+    import training_jobs
 
     from heads.device import find_device
 
-    cpu, device = find_device("cpu"), find_device(place.device)
-    (expected, cpu_s), (found, own_s) = (training.trained(jobs, one, "fp32") for one in (cpu, device))
-    (alone,), _ = training.trained(jobs[:1], device, "fp32")
+    cpu, device = find_device("cpu"), find_device(bench.device)
+    (cpu_fits, cpu_s), (device_fits, device_s) = (training_jobs.trained(jobs, side, "fp32") for side in (cpu, device))
+    (alone,), _ = training_jobs.trained(jobs[:1], device, "fp32")
     losses = [
-        abs(epoch["train_loss"] - other["train_loss"])
-        for one, two in zip(found, expected, strict=True)
-        for epoch, other in zip(one.history, two.history, strict=False)
+        abs(epoch["train_loss"] - cpu_epoch["train_loss"])
+        for fit, cpu_fit in zip(device_fits, cpu_fits, strict=True)
+        for epoch, cpu_epoch in zip(fit.history, cpu_fit.history, strict=False)
     ]
-    state, other = found[0].module.state_dict(), alone.module.state_dict()
-    accuracies = [statistics.mean(map(training.test_accuracy, jobs, fits)) for fits in (expected, found)]
+    stacked_state, alone_state = device_fits[0].module.state_dict(), alone.module.state_dict()
+    accuracies = [statistics.mean(map(training_jobs.test_accuracy, jobs, fits)) for fits in (cpu_fits, device_fits)]
     return {
         "accuracy on the CPU, here": [round(accuracy, 4) for accuracy in accuracies],
         "largest difference of the first losses": max(losses[:1], default=0.0),
         "largest difference of losses": max(losses, default=0.0),
-        "a stack's head is the one alone": all(torch.equal(state[name], other[name]) for name in state),
-        "seconds on the CPU, here": [round(cpu_s, 2), round(own_s, 2)],
+        "a stack's head is the one alone": all(
+            torch.equal(stacked_state[name], alone_state[name]) for name in stacked_state
+        ),
+        "seconds on the CPU, here": [round(cpu_s, 2), round(device_s, 2)],
     }
 
 
-def grid(place: Place) -> Measures:
+def grid(bench: Bench) -> Measures:
     """Time a grid of early heads over five folds."""
-    import training
+    import training_jobs
 
     from heads.settings import FitSettings
 
-    tasks = training.tasks_of(*training.drawn(place.n(10_000, least=400)))
-    n_epochs = place.n(12, least=2)
+    tasks = training_jobs.tasks_of(*training_jobs.draw_vectors(bench.n(10_000, least=400)))
+    n_epochs = bench.n(12, least=2)
     configurations = [
         FitSettings(
             learning_rate=rate, dropout=dropout, weight_decay=decay, hidden_dim=width, max_epochs=n_epochs, patience=12
         )
         for rate, dropout, decay, width in product((5e-4, 1e-3, 2e-3, 4e-3), (0.0, 0.35, 0.5), (0.0, 0.03), (128, 256))
     ]
-    chosen = configurations[: place.n(len(configurations), least=2)]
-    jobs = [training.job_of("early", task, settings) for settings in chosen for task in tasks]
+    chosen = configurations[: bench.n(len(configurations), least=2)]
+    jobs = [training_jobs.job_of("early", task, settings) for settings in chosen for task in tasks]
     for precision in ("bf16", "fp32"):
-        yield f"{len(chosen)} settings, 5 folds, {precision}", lambda precision=precision: _grid(jobs, place, precision)
-    yield from place.peak()
+        yield f"{len(chosen)} settings, 5 folds, {precision}", lambda precision=precision: _grid(jobs, bench, precision)
+    yield from bench.peak()
 
 
-def _grid(jobs: list[Any], place: Place, precision: str) -> dict[str, object]:
-    import training
+def _grid(jobs: list[Any], bench: Bench, precision: str) -> dict[str, object]:
+    import training_jobs
 
     from heads.device import find_device
 
-    fits, seconds = training.trained(jobs, find_device(place.device), precision)
+    fits, seconds = training_jobs.trained(jobs, find_device(bench.device), precision)
     n_epochs = sum(len(fit.history) for fit in fits)
     return {"epochs": n_epochs, "s": round(seconds, 2), "ms an epoch": round(1e3 * seconds / n_epochs, 3)}
 
@@ -239,12 +241,12 @@ PARTS = {part.__name__: part for part in (machine, pictures, texts, heads, grid,
 
 def main(part: str, device: str, scale: str) -> None:
     """Measure a part, and print each figure as a line of JSON."""
-    for name, measure in PARTS[part](Place(device, float(scale))):
+    for name, measure in PARTS[part](Bench(device, float(scale))):
         try:
-            found = measure()
+            figure = measure()
         except Exception as error:  # noqa: BLE001 - the others are measured all the same
-            found = f"{type(error).__name__}: {str(error)[:300]}"
-        print(json.dumps({"figure": name, "found": found}), flush=True)
+            figure = f"{type(error).__name__}: {str(error)[:300]}"
+        print(json.dumps({"figure": name, "found": figure}), flush=True)
 
 
 if __name__ == "__main__":

@@ -79,12 +79,12 @@ def child(tree: str, cache_path: str, max_epochs: str) -> None:
         name, encoders = line.strip(), problem.combinations[0]
         if name in encoders:  # a modality's own head sees no other
             encoders = {name: encoders[name]}
-        (one,) = Configuration.of(name, encoders, settings).jobs(n_folds=1, seeds=[settings.seed])
-        task = experiment.inputs.task(one.configuration.encoders, 0, one.settings.scaling)
-        if (seen := one.configuration.encoders) not in sources:
-            sources[seen] = open_source(task, torch.empty(0, dtype=experiment.dtype))
+        (job,) = Configuration.of(name, encoders, settings).jobs(n_folds=1, seeds=[settings.seed])
+        task = experiment.inputs.task(job.configuration.encoders, 0, job.settings.scaling)
+        if (encoder_set := job.configuration.encoders) not in sources:
+            sources[encoder_set] = open_source(task, torch.empty(0, dtype=experiment.dtype))
         started = time.thread_time()
-        ((_, fit),) = descend([Job(experiment.describe(one), task, one.settings)], [sources[seen]])
+        ((_, fit),) = descend([Job(experiment.describe(job), task, job.settings)], [sources[encoder_set]])
         seconds = time.thread_time() - started
         state = b"".join(tensor.numpy().tobytes() for _, tensor in sorted(fit.module.state_dict().items()))
         print(json.dumps({"seconds": seconds, "sha256": hashlib.sha256(state).hexdigest()}), flush=True)

@@ -26,7 +26,7 @@ class KeptResults:
 
     def __init__(self, path: Path | None, *, command: str, protocol: Mapping[str, object]) -> None:
         self._path = path
-        self._kept: dict[str, Any] = {
+        self._results: dict[str, Any] = {
             "date": time.strftime("%Y-%m-%d"),
             "command": command,
             "machine": {"device": "cpu", "cores": os.cpu_count()},
@@ -35,20 +35,22 @@ class KeptResults:
             "cells": [],
         }
         if path is not None and path.exists():
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            if kept["protocol"] != dict(protocol):
-                raise SystemExit(f"Expected results of {dict(protocol)}, got {kept['protocol']}. Name another --json.")
-            self._kept = kept
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            if stored["protocol"] != dict(protocol):
+                raise SystemExit(
+                    f"Expected results of {dict(protocol)}, got {stored['protocol']}. Name another --json."
+                )
+            self._results = stored
 
     def cell(self, problem: str, per_class: int) -> dict[str, Any]:
         """Return what is kept of a problem and a number of labels; a new cell where nothing is."""
-        one: dict[str, Any]
-        for one in self._kept["cells"]:
-            if (one["problem"], one["per_class"]) == (problem, per_class):
-                return one
-        one = {"problem": problem, "per_class": per_class, "heads": {}}
-        self._kept["cells"].append(one)
-        return one
+        cell: dict[str, Any]
+        for cell in self._results["cells"]:
+            if (cell["problem"], cell["per_class"]) == (problem, per_class):
+                return cell
+        cell = {"problem": problem, "per_class": per_class, "heads": {}}
+        self._results["cells"].append(cell)
+        return cell
 
     def add(self, cell: dict[str, Any], head: str, result: Mapping[str, float]) -> None:
         """Keep a result of a head."""
@@ -60,7 +62,7 @@ class KeptResults:
         """Write all to the file, where there is one."""
         if self._path is None:
             return
-        text = json.dumps(self._kept, indent=1)
+        text = json.dumps(self._results, indent=1)
         text = re.sub(r"\[([\s\d.,\-]*)\]", lambda match: f"[{' '.join(match[1].split())}]", text)
         beside = self._path.with_suffix(".part")
         beside.write_text(text + "\n", encoding="utf-8")

@@ -44,7 +44,7 @@ def load_groups(path: Path, label: str, encoders: Mapping[str, str]) -> tuple[Ve
         vectors = load_vectors(cache, encoders=chosen)
         has_all = np.logical_and.reduce([mask.numpy() for mask in vectors.present.values()])
         labels = make_labels(label, cache.column(label), usable=has_all, min_rows=1)
-        groups = find_groups(cache, labels, encoders={name: [one] for name, one in chosen.items()}).of_rows
+        groups = find_groups(cache, labels, encoders={name: [encoder] for name, encoder in chosen.items()}).of_rows
     return vectors, labels.targets, groups
 
 
@@ -74,9 +74,9 @@ def load_names(path: Path, label: str, vectors: Vectors) -> Names:
 def kept_classes(targets: np.ndarray, least: int) -> np.ndarray:
     """Return the rows' classes, numbered anew; -1 for those of classes with fewer rows."""
     counts = np.bincount(targets[targets >= 0])
-    kept = np.flatnonzero(counts >= least)
+    large_classes = np.flatnonzero(counts >= least)
     numbers = np.full(len(counts), -1)
-    numbers[kept] = np.arange(len(kept))
+    numbers[large_classes] = np.arange(len(large_classes))
     return np.where(targets >= 0, numbers[targets], -1)
 
 
@@ -103,9 +103,9 @@ def folds_of(
     tested_in = draw_folds(targets, groups, n_folds=N_FOLDS, generator=np.random.default_rng(seed))
     splits = []
     for fold in folds:
-        others = np.where(tested_in == fold, -1, targets)
+        drawn_from = np.where(tested_in == fold, -1, targets)
         generator = np.random.default_rng([seed, fold])
-        split = _draw(targets, others, per_class, generator, beside=protocol.validation == "beside")
+        split = _draw(targets, drawn_from, per_class, generator, beside=protocol.validation == "beside")
         if protocol.test == "fold":
             split = Split(train=split.train, validation=split.validation, test=np.flatnonzero(tested_in == fold))
         splits.append(split)
@@ -129,6 +129,6 @@ def _draw(
         if len(rows) < n_train + n_validation:
             raise ValueError(f"Expected {n_train + n_validation} products of class {number}, got {len(rows)}.")
         parts = np.split(rows, [n_train, n_train + n_validation])
-        for side, some in zip(sides, [*parts[:2], np.concatenate([parts[2], left_out])], strict=True):
-            sides[side].append(some)
+        for side, side_rows in zip(sides, [*parts[:2], np.concatenate([parts[2], left_out])], strict=True):
+            sides[side].append(side_rows)
     return Split(**{side: np.sort(np.concatenate(rows)) for side, rows in sides.items()})

@@ -57,37 +57,37 @@ def with_figures(page: str) -> str:
 
 def read(name: str) -> dict[str, Any]:
     """Return what a benchmark kept."""
-    kept: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return kept
+    results: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return results
 
 
 def extraction() -> list[str]:
     """Return how fast extraction is against other ways: medians of rounds in turns."""
-    kept = read("extraction")
-    sets = kept["sets"]
+    results = read("extraction")
+    sets = results["sets"]
 
     def side(name: str, letter: str, *, fast: bool = False) -> dict[str, Any]:
         return next(
-            one
-            for label, one in sets[name].items()
+            figures
+            for label, figures in sets[name].items()
             if label.startswith(letter) and label.endswith("fast") == (fast and letter == "d")
         )
 
     def ratio(name: str, letter: str, *, fast: bool = False) -> float:
-        ours, other = side(name, "d", fast=fast), side(name, letter)
-        each = zip(ours["seconds"], other["seconds"], strict=True)
-        return statistics.median((ours["n_items"] / own) / (other["n_items"] / its) for own, its in each)
+        ours, theirs = side(name, "d", fast=fast), side(name, letter)
+        turns = zip(ours["seconds"], theirs["seconds"], strict=True)
+        return statistics.median((ours["n_items"] / our_s) / (theirs["n_items"] / their_s) for our_s, their_s in turns)
 
     def of_products(letter: str) -> float:
         def seconds(which: str) -> list[float]:
-            both = [side(name, which) for name in ("small", "texts")]
-            each = zip(*(one["seconds"] for one in both), strict=True)
-            return [sum(s / one["n_items"] for s, one in zip(own, both, strict=True)) for own in each]
+            pictures, titles = side("small", which), side("texts", which)
+            turns = zip(pictures["seconds"], titles["seconds"], strict=True)
+            return [picture_s / pictures["n_items"] + title_s / titles["n_items"] for picture_s, title_s in turns]
 
-        return statistics.median(its / own for own, its in zip(seconds("d"), seconds(letter), strict=True))
+        return statistics.median(their_s / our_s for our_s, their_s in zip(seconds("d"), seconds(letter), strict=True))
 
     rows = [["products of one picture and one title", "", f"{of_products('a'):.1f}", f"{of_products('c'):.2f}"]]
-    for what, name, fast in (
+    for title, name, fast in (
         ("pictures", "small", False),
         ("titles", "texts", False),
         ("`large`", "large", False),
@@ -95,15 +95,15 @@ def extraction() -> list[str]:
     ):
         rate = side(name, "d", fast=fast)["items_per_s"]
         shown = f"{rate:.0f}" if rate >= 100 else f"{rate:.1f}"
-        rows.append([what, shown, f"{ratio(name, 'a', fast=fast):.1f}", f"{ratio(name, 'c', fast=fast):.2f}"])
+        rows.append([title, shown, f"{ratio(name, 'a', fast=fast):.1f}", f"{ratio(name, 'c', fast=fast):.2f}"])
     header = ["what", "items a second", "times the plain loop", "of the forward passes alone"]
-    return table(header, rows, about(kept, f"medians of {kept['rounds']} rounds in turns"))
+    return table(header, rows, about(results, f"medians of {results['rounds']} rounds in turns"))
 
 
 def start_up() -> list[str]:
     """Return what commands take that find nothing to do."""
-    kept = read("start_up")
-    figures = kept["figures"]
+    results = read("start_up")
+    figures = results["figures"]
     names = {
         "embed-extract": "`embed-extract`, nothing changed",
         "embed-extract, no .specs": "the same without `<cache>.specs`",
@@ -112,28 +112,28 @@ def start_up() -> list[str]:
         "import torch": "`import torch`",
     }
     rows = []
-    for name, what in names.items():
+    for name, title in names.items():
         cpu, wall, torch = figures[name]["cpu_s"], figures[name]["wall_s"], figures["import torch"]["cpu_s"]
-        ratio = statistics.median(own / its for own, its in zip(cpu, torch, strict=True))
-        rows.append([what, spread(cpu), spread(wall), f"{ratio:.2f}"])
+        ratio = statistics.median(cpu_s / torch_s for cpu_s, torch_s in zip(cpu, torch, strict=True))
+        rows.append([title, spread(cpu), spread(wall), f"{ratio:.2f}"])
     header = ["command", "s of CPU", "s by the clock", "CPU, times `import torch`"]
-    load = f"a load of {kept['machine']['load'][0]:g} at its end"
-    return table(header, rows, about(kept, f"medians (and ranges) of {len(cpu)} turns", load))
+    load = f"a load of {results['machine']['load'][0]:g} at its end"
+    return table(header, rows, about(results, f"medians (and ranges) of {len(cpu)} turns", load))
 
 
 def catalogue() -> list[str]:
     """Return what the steps take on the real catalogue."""
-    kept = read("catalogue")
-    header = ["step", *kept["first_extract"]]
-    columns = list(kept["first_extract"].values())
-    second, training, absent = kept["second_extract"], kept["heads_train"], "not measured"
+    results = read("catalogue")
+    header = ["step", *results["first_extract"]]
+    columns = list(results["first_extract"].values())
+    second, training, absent = results["second_extract"], results["heads_train"], "not measured"
     rows = [
         ["first `embed-extract`"]
         + [
-            f"{'–'.join(f'{s:g}' for s in one['seconds'])} s "
-            f"({'pictures ' if one is columns[0] else ''}{one['pictures_per_s']}/s, "
-            f"{'titles ' if one is columns[0] else ''}{one['titles_per_s']:,}/s)"
-            for one in columns
+            f"{'–'.join(f'{s:g}' for s in column['seconds'])} s "
+            f"({'pictures ' if column is columns[0] else ''}{column['pictures_per_s']}/s, "
+            f"{'titles ' if column is columns[0] else ''}{column['titles_per_s']:,}/s)"
+            for column in columns
         ],
         [
             "second `embed-extract`, nothing changed",
@@ -141,27 +141,27 @@ def catalogue() -> list[str]:
             f"{reach(second['wall_s_without_specs'])} s where `<cache>.specs` is not there",
             absent,
         ],
-        ["peak memory of the first", *(f"{one['peak_gb']} GB" for one in columns)],
-        ["size of the cache", *(f"{one['cache_mb']} MB" for one in columns)],
+        ["peak memory of the first", *(f"{column['peak_gb']} GB" for column in columns)],
+        ["size of the cache", *(f"{column['cache_mb']} MB" for column in columns)],
         [
             f"`heads-train --fusion all --label articleType` ({training['fusions']} fusions)",
             f"{training['seconds']} s, {'–'.join(map(str, training['report_s']))} s of them the report",
             absent,
         ],
     ]
-    return table(header, rows, about(kept, f"the second run on {second['date']} at {second['busy']}"))
+    return table(header, rows, about(results, f"the second run on {second['date']} at {second['busy']}"))
 
 
 def training() -> list[str]:
     """Return what training takes."""
-    kept = read("training")
-    fits, shell, growth, disk, grid = (kept[name] for name in ("fits", "shell", "growth", "from_disk", "grid"))
-    precision = kept["precision"]
-    peak = [reach([one[f"{name}_share_of_peak"] for one in fits], 2) for name in ("bf16", "fp32")]
+    results = read("training")
+    fits, shell, growth, disk, grid = (results[name] for name in ("fits", "shell", "growth", "from_disk", "grid"))
+    precision = results["precision"]
+    peak = [reach([fit[f"{name}_share_of_peak"] for fit in fits], 2) for name in ("bf16", "fp32")]
     rows = [
         [
             "15 fits, 10,000 rows, against scikit-learn's `MLPClassifier` of the same width, batch and epochs",
-            f"{reach([one['times_sklearn'] for one in fits])} times as fast, at a higher accuracy",
+            f"{reach([fit['times_sklearn'] for fit in fits])} times as fast, at a higher accuracy",
         ],
         ["share of the matrix-product peak there", f"{peak[0]} in bf16, {peak[1]} in fp32"],
         [
@@ -183,16 +183,16 @@ def training() -> list[str]:
             f"Kendall's tau {precision['tau']}; other seeds {precision['tau_of_seeds']}",
         ],
     ]
-    return table(["what", "measured"], rows, about(kept, "one run of each part"))
+    return table(["what", "measured"], rows, about(results, "one run of each part"))
 
 
 def heads_in_turn() -> list[str]:
     """Return what training takes beside the code before."""
-    kept = read("heads_in_turn")
+    results = read("heads_in_turn")
     rows = [
-        [f"{one['rows']:,}, {one['classes']}", one["heads"], str(one["rounds"])]
-        + [f"{one[name]:.2f}" for name in ("before_s", "now_s", "least_before_s", "least_now_s")]
-        for one in kept["rounds"]
+        [f"{problem['rows']:,}, {problem['classes']}", problem["heads"], str(problem["rounds"])]
+        + [f"{problem[name]:.2f}" for name in ("before_s", "now_s", "least_before_s", "least_now_s")]
+        for problem in results["rounds"]
     ]
     header = [
         "drawn rows × (512 + 768), classes",
@@ -203,42 +203,41 @@ def heads_in_turn() -> list[str]:
         "least before",
         "least now",
     ]
-    return table(header, rows, about(kept, "medians", kept["busy"]))
+    return table(header, rows, about(results, "medians", results["busy"]))
 
 
 def scale() -> list[str]:
     """Return what grows with the catalogue."""
-    kept = read("scale")
-    return _tenfold(kept, STEPS)
+    return _tenfold(read("scale"), STEPS)
 
 
 def scale_heads() -> list[str]:
     """Return what grows of a training."""
-    kept = read("scale_heads")
-    return _tenfold(kept, {one["step"]: f"`{one['step']}`" for one in kept["steps"]})
+    results = read("scale_heads")
+    return _tenfold(results, {figures["step"]: f"`{figures['step']}`" for figures in results["steps"]})
 
 
-def _tenfold(kept: dict[str, Any], names: dict[str, str]) -> list[str]:
+def _tenfold(results: dict[str, Any], names: dict[str, str]) -> list[str]:
     rows = [
         [
-            names[one["step"]],
-            *(f"{seconds:.{1 if seconds < 10 else 0}f} s" for seconds in (one["cpu_s_a_million"], one["cpu_s"])),
-            f"{one['cpu_s'] / one['cpu_s_a_million']:.1f}",
-            f"{one['peak_mb'] / 1000:.1f} GB",
+            names[figures["step"]],
+            *(f"{s:.{1 if s < 10 else 0}f} s" for s in (figures["cpu_s_a_million"], figures["cpu_s"])),
+            f"{figures['cpu_s'] / figures['cpu_s_a_million']:.1f}",
+            f"{figures['peak_mb'] / 1000:.1f} GB",
         ]
-        for one in kept["steps"]
+        for figures in results["steps"]
     ]
     header = ["step", "a million", "ten million", "ratio", "peak memory at ten million"]
-    return table(header, rows, about(kept, kept["busy"]))
+    return table(header, rows, about(results, results["busy"]))
 
 
 def tables() -> list[str]:
     """Return what tables of ten million rows take."""
-    kept = read("tables")
-    reading, whole = kept["reading"], kept["inspection"]
+    results = read("tables")
+    reading, whole = results["reading"], results["inspection"]
     rows = [
         [
-            f"reading alone: `{kept['command'].split()[-1]}`, a CSV of four short columns ({reading['file_mb']} MB)",
+            f"reading alone: `{results['command'].split()[-1]}`, a CSV of four short columns ({reading['file_mb']} MB)",
             "10 million",
             f"{reading['seconds']} s",
             f"{reading['peak_mb']} MB; of a thousand rows {reading['peak_mb_of_a_thousand_rows']} MB, which is what "
@@ -252,7 +251,7 @@ def tables() -> list[str]:
             f"{whole['peak_mb']} MB",
         ],
     ]
-    return table(["what was run", "rows", "time", "peak memory"], rows, about(kept, "busy besides"))
+    return table(["what was run", "rows", "time", "peak memory"], rows, about(results, "busy besides"))
 
 
 TABLES: dict[str, Callable[[], list[str]]] = {

@@ -16,14 +16,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], about: str) -> l
     return [*(f"| {' | '.join(row)} |".replace("|  |", "| |") for row in cells), "", about]
 
 
-def about(kept: dict[str, Any], *more: str) -> str:
+def about(results: dict[str, Any], *more: str) -> str:
     """Return when, on what and by which script figures came to be; the whole command stands in the JSON."""
-    machine, versions = kept.get("machine", {}), {**kept.get("machine", {}), **kept.get("versions", {})}
-    when = f"Measured {kept['date']}" if "date" in kept else f"Written down {kept['written_down']}"
+    machine, versions = results.get("machine", {}), {**results.get("machine", {}), **results.get("versions", {})}
+    when = f"Measured {results['date']}" if "date" in results else f"Written down {results['written_down']}"
     parts = [f"{machine['cores']} cores" + (f" of an {machine['processor']}" if "processor" in machine else "")]
     parts += [f"PyTorch {versions['torch']}"] if "torch" in versions else []
-    script = re.search(r"tests/benchmarks/\w+\.py", kept["command"])
-    return f"{when}, {', '.join([*parts, *more])}: " + (f"`{script[0]}`." if script else f"{kept['command']}.")
+    script = re.search(r"tests/benchmarks/\w+\.py", results["command"])
+    return f"{when}, {', '.join([*parts, *more])}: " + (f"`{script[0]}`." if script else f"{results['command']}.")
 
 
 def spread(seconds: Sequence[float]) -> str:

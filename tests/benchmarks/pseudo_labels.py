@@ -13,11 +13,15 @@ validation rows gain.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from labelled_products import draw_split, load
 from paired_interval import interval
 
@@ -36,8 +40,8 @@ def draw_problem(
 ) -> tuple[Problem, np.ndarray]:
     """Return a problem with unlabelled rows, and each row's true class."""
     truth, split = draw_split(every, per_class, generator)
-    others = generator.permutation(split.test)
-    test, unlabelled = (np.sort(some) for some in np.array_split(others, 2))
+    unused = generator.permutation(split.test)
+    test, unlabelled = (np.sort(half) for half in np.array_split(unused, 2))
     targets = truth.copy()
     targets[unlabelled] = -1
     problem = Problem(
@@ -75,18 +79,18 @@ def _macro_f1(roster: Roster) -> dict[str, float]:
     return {name: 100 * roster.scores(name, "test")["macro_f1"] for name in roster.trained}
 
 
-def show(found: list[dict]) -> None:
+def show(draws: list[dict]) -> None:
     """Print a table of all draws."""
-    numbers = [one["n"] for one in found]
-    right = [100 * one["precision"] for one in found if one["n"]]
+    numbers = [draw["n"] for draw in draws]
+    right = [100 * draw["precision"] for draw in draws if draw["n"]]
     shown = f"{min(right):.1f} to {max(right):.1f}" if right else "-"
-    n_kept = sum(one["is_kept"] for one in found)
+    n_kept = sum(draw["is_kept"] for draw in draws)
     click.echo(f"  pseudo-labels: {min(numbers)} to {max(numbers)}, {shown} % right; kept in {n_kept} draws")
     click.echo(f"  {'head':12}{'without':>8}{'with':>8}  {'difference':22}{'as kept':22}")
-    for head in found[0]["without"]:
-        without, gained = (np.array([one[which][head] for one in found]) for which in ("without", "with"))
-        kept = np.array([one["is_kept"] for one in found])
-        cells = [_cell(gained - without), _cell(np.where(kept, gained - without, 0.0))]
+    for head in draws[0]["without"]:
+        without, gained = (np.array([draw[when][head] for draw in draws]) for when in ("without", "with"))
+        is_kept = np.array([draw["is_kept"] for draw in draws])
+        cells = [_cell(gained - without), _cell(np.where(is_kept, gained - without, 0.0))]
         click.echo(f"  {head:12}{without.mean():8.1f}{gained.mean():8.1f}  {cells[0]:22}{cells[1]:22}")
 
 
@@ -113,27 +117,23 @@ def command(
     json_path: Path | None,
 ) -> None:
     """Print a table a number of labels, as it is measured."""
-    vectors, every = load(cache, label, dict(one.split("=", 1) for one in encoders))
+    vectors, every = load(cache, label, dict(choice.split("=", 1) for choice in encoders))
     table: list[Mapping[str, object]] = []
     for n_labels in map(int, per_class.split(",")):
-        found = []
+        measured = []
         for seed in range(draws):
             names = tuple(fusions.split(","))
             problem, truth = draw_problem(vectors, every, n_labels, np.random.default_rng(seed), names)
-            found.append(
-                measure(problem, truth, TrainSettings(fusions=names, seed=seed, controls=(), precision="fp32"))
-            )
-        n_classes, (split,), n_unlabelled = (
-            len(problem.labels.classes),
-            problem.folds,
-            (truth >= 0).sum() - sum(len(rows) for rows in vars(problem.folds[0]).values()),
-        )
+            settings = TrainSettings(fusions=names, seed=seed, controls=(), precision="fp32")
+            measured.append(measure(problem, truth, settings))
+        (split,), n_classes = problem.folds, len(problem.labels.classes)
+        n_unlabelled = (truth >= 0).sum() - sum(len(rows) for rows in vars(split).values())
         click.echo(
             f"{label}, {n_labels} a class, {n_classes} classes, {draws} draws: {len(split.validation)} validation, "
             f"{len(split.test)} test, {n_unlabelled} unlabelled rows"
         )
-        show(found)
-        table.append({"label": label, "per_class": n_labels, "classes": n_classes, "draws": found})
+        show(measured)
+        table.append({"label": label, "per_class": n_labels, "classes": n_classes, "draws": measured})
         if json_path is not None:
             json_path.write_text(json.dumps(table, indent=1), encoding="utf-8")
 

@@ -32,24 +32,18 @@ import click
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).resolve().parent)]
 
-from support import class_vectors, synthetic_cache  # noqa: E402 - they are on the path by now
+from stored_ablation import Stored, StoredRunner  # noqa: E402 - it is on the path by now
+from support import class_vectors, synthetic_cache  # noqa: E402
 
 from cache import Cache  # noqa: E402
 from heads.ablation.ablation_settings import AblationSettings  # noqa: E402
-from heads.ablation.dropped import Dropped  # noqa: E402
 from heads.ablation.grid import span  # noqa: E402
-from heads.ablation.job_keys import JobKeys  # noqa: E402
 from heads.ablation.race import Race  # noqa: E402
-from heads.data.splitting.splits import Split  # noqa: E402
-from heads.device import describe_device  # noqa: E402
 from heads.experiment.configuration import Configuration, FoldJob, configurations_of  # noqa: E402
 from heads.experiment.experiment import Experiment  # noqa: E402
-from heads.experiment.problem import Problem, pose  # noqa: E402
-from heads.experiment.result_store import ResultCache  # noqa: E402
-from heads.experiment.results import Outcome  # noqa: E402
-from heads.metrics.scores import scores  # noqa: E402
+from heads.experiment.problem import pose  # noqa: E402
 from heads.workflows.ablate import ablate  # noqa: E402
 
 GRID = {
@@ -93,7 +87,7 @@ def command(
                 )  # fmt: skip
             single, fusion = report.ranking.single, report.ranking.fusion
             click.echo(
-                f"{name}: {report.n_trained} trained, {report.n_dropped} dropped; {told(single)}; {told(fusion)}"
+                f"{name}: {report.n_trained} trained, {report.n_dropped} dropped; {named(single)}; {named(fusion)}"
             )
     if "steps" in only:
         steps(folder)
@@ -131,98 +125,14 @@ def measured(name: str) -> Iterator[None]:
     click.echo(f"{name}: {time.perf_counter() - started:.1f} s, {cpu_s:.1f} CPU s")
 
 
-def told(one: Configuration | None) -> str:
+def named(configuration: Configuration | None) -> str:
     """Return a configuration's name."""
-    if one is None:
+    if configuration is None:
         return "none"
-    settings = one.settings
-    return f"{one.head} lr {settings.learning_rate:g} dropout {settings.dropout:g} hidden {settings.hidden_dim}"
-
-
-class Stored:
-    """All outcomes of a full ablation, as its result cache has them."""
-
-    def __init__(self, cache_path: Path, settings: AblationSettings, memo_path: Path) -> None:
-        with Cache(cache_path) as cache:
-            self.problem = pose(cache, settings)
-        experiment = Experiment.of(self.problem, settings, sides=("validation", "test"))
-        keys = JobKeys(experiment, trained_on=describe_device(experiment.device, experiment.dtype))
-        self.configurations = configurations_of(self.problem.fusions, self.problem.combinations, span(settings.grid))
-        self.outcomes: dict[FoldJob, Outcome] = {}
-        with ResultCache(memo_path) as memo:
-            for one in self.configurations:
-                for job in one.jobs(n_folds=len(self.problem.folds), seeds=settings.seeds):
-                    fold, n_classes = self.problem.folds[job.fold], len(self.problem.labels.classes)
-                    rows = {"n_rows": len(fold.test), "n_validation": len(fold.validation)}
-                    self.outcomes[job] = memo.get(keys.of(job), n_classes=n_classes, **rows)
-
-
-class StoredRunner:
-    """A runner that trains nothing: folds stand in another order, rows are drawn."""
-
-    def __init__(self, stored: Stored, order: np.ndarray, *, generator: np.random.Generator | None) -> None:
-        self.problem, taken = shuffled(stored.problem, order, generator)
-        self.outcomes: dict[FoldJob, Outcome] = {}
-        self._all = {}
-        targets, n_classes = self.problem.labels.targets, len(self.problem.labels.classes)
-        for job, outcome in stored.outcomes.items():
-            place = int(np.flatnonzero(order == job.fold)[0])
-            answers = outcome.validation_predictions[taken[place]]
-            score = scores(targets[self.problem.folds[place].validation], answers, n_classes)
-            self._all[job._replace(fold=place)] = Outcome(validation=score, validation_predictions=answers)
-
-    def jobs_of(self, one: Configuration) -> list[FoldJob]:
-        return one.jobs(n_folds=len(self.problem.folds), seeds=(0,))
-
-    def done_jobs(self, one: Configuration) -> list[FoldJob]:
-        return [job for job in self.jobs_of(one) if job in self.outcomes]
-
-    def folds_at_once(self, _: list[Configuration], **__: int) -> int:
-        return 1
-
-    def has_failed(self, _: Configuration) -> bool:
-        return False
-
-    def tell_dropped(self, dropped: dict[Configuration, Dropped], line: str) -> None:
-        pass
-
-    def run(self, configurations: list[Configuration], *, folds: list[int]) -> None:
-        self.outcomes |= {
-            job: self._all[job] for one in configurations for job in self.jobs_of(one) if job.fold in folds
-        }
-
-    def mean(self, one: Configuration) -> float:
-        """Return a configuration's score over all folds, trained or not."""
-        return float(np.mean([self._all[job].validation["macro_f1"] for job in self.jobs_of(one)]))
-
-
-def shuffled(
-    problem: Problem, order: np.ndarray, generator: np.random.Generator | None
-) -> tuple[Problem, list[np.ndarray]]:
-    """Return the problem with its folds in another order and rows drawn by groups, and which of each fold's are taken.
-
-    A group that is drawn twice is two groups.
-    """
-    folds = [problem.folds[fold] for fold in order]
-    if generator is None:
-        return replace(problem, folds=folds), [np.arange(len(fold.validation)) for fold in folds]
-    n_rows = len(problem.groups)
-    names = np.unique(problem.groups[np.concatenate([fold.validation for fold in folds])])
-    times = np.bincount(generator.integers(len(names), size=len(names)), minlength=len(names))
-    n_copies = int(times.max())
-    of_rows = np.zeros(n_rows, dtype=np.int64)
-    places = np.searchsorted(names, problem.groups).clip(max=len(names) - 1)
-    known = names[places] == problem.groups
-    of_rows[known] = times[places[known]]
-    taken, drawn = [], []
-    for fold in folds:
-        rows = [np.flatnonzero(of_rows[fold.validation] > copy) for copy in range(n_copies)]
-        taken.append(np.concatenate(rows))
-        validation = np.concatenate([fold.validation[own] + copy * n_rows for copy, own in enumerate(rows)])
-        drawn.append(Split(train=fold.train, validation=validation, test=fold.test))
-    groups = np.concatenate([problem.groups + copy * (problem.groups.max() + 1) for copy in range(n_copies)])
-    labels = replace(problem.labels, targets=np.tile(problem.labels.targets, n_copies))
-    return replace(problem, folds=drawn, groups=groups, labels=labels), taken
+    settings = configuration.settings
+    return (
+        f"{configuration.head} lr {settings.learning_rate:g} dropout {settings.dropout:g} hidden {settings.hidden_dim}"
+    )
 
 
 def repeat(stored: Stored, n_repeats: int, *, draw_rows: bool) -> None:
@@ -234,7 +144,7 @@ def repeat(stored: Stored, n_repeats: int, *, draw_rows: bool) -> None:
         runner = StoredRunner(stored, order, generator=generator if draw_rows else None)
         lines.append(compared(runner, stored.configurations, seed=number))
         click.echo(f"repeat {number}: {lines[-1]}")
-    summed(lines)
+    print_summary(lines)
 
 
 def compared(runner: Any, configurations: list[Configuration], *, seed: int) -> dict[str, float]:
@@ -243,15 +153,15 @@ def compared(runner: Any, configurations: list[Configuration], *, seed: int) -> 
     race.run()
     line: dict[str, float] = {"jobs": len(runner.outcomes), "dropped": len(race.dropped)}
     for name, is_single in (("fusion", False), ("single", True)):
-        family = [one for one in configurations if one.is_single is is_single]
+        family = [configuration for configuration in configurations if configuration.is_single is is_single]
         best = max(family, key=runner.mean)
-        left = max((one for one in family if one not in race.dropped), key=runner.mean)
-        line[f"{name}_lost"] = float(100 * (runner.mean(best) - runner.mean(left)))
-        line[f"same_{name}"] = best == left
+        winner = max((configuration for configuration in family if configuration not in race.dropped), key=runner.mean)
+        line[f"{name}_lost"] = float(100 * (runner.mean(best) - runner.mean(winner)))
+        line[f"same_{name}"] = best == winner
     return line
 
 
-def summed(lines: list[dict[str, float]]) -> None:
+def print_summary(lines: list[dict[str, float]]) -> None:
     jobs = [line["jobs"] for line in lines]
     click.echo(f"trainings: mean {np.mean(jobs):.0f}, {min(jobs)} to {max(jobs)}")
     for name in ("fusion", "single"):
@@ -277,7 +187,7 @@ def steps(folder: Path) -> None:
             problem = pose(cache, settings)
         experiment = Experiment.of(problem, settings, sides=("validation", "test"))
         every = configurations_of(problem.fusions, problem.combinations, span(grid))
-        jobs = [FoldJob(one, 0, 0) for one in every if one.head == "early"]
+        jobs = [FoldJob(configuration, 0, 0) for configuration in every if configuration.head == "early"]
         experiment.run(jobs[:1], lambda *_: None)
         for n_heads in sizes:
             with measured(f"{n_rows} rows, {image_dim} + {text_dim} dimensions, hidden {hidden_dim}, {n_heads} heads"):
@@ -294,7 +204,7 @@ def in_turns(path: Path, settings: AblationSettings, n_turns: int) -> None:
                     path, settings=replace(settings, race=name == "race"), runs_path=runs, with_report=False
                 )
             single, fusion = report.ranking.single, report.ranking.fusion
-            click.echo(f"{report.n_trained} trained, {report.n_dropped} dropped; {told(single)}; {told(fusion)}")
+            click.echo(f"{report.n_trained} trained, {report.n_dropped} dropped; {named(single)}; {named(fusion)}")
 
 
 def draw_small(path: Path, number: int) -> None:
@@ -316,7 +226,7 @@ def seeds(folder: Path, n_repeats: int) -> None:
             runner = StoredRunner(stored, np.arange(len(stored.problem.folds)), generator=None)
             lines.append(compared(runner, stored.configurations, seed=number))
             click.echo(f"problem {number}: {lines[-1]}")
-    summed(lines)
+    print_summary(lines)
 
 
 if __name__ == "__main__":

@@ -38,28 +38,28 @@ def measure(
     vectors: np.ndarray, labels: KnownLabels, groups: np.ndarray, *, budgets: list[int], seed: int
 ) -> dict[str, np.ndarray]:
     """Return accuracy and macro-F1 after each round, {way: (rounds, 2)}."""
-    places = positions_on_lines(labels.targets, groups, np.random.default_rng(seed))
-    test = np.flatnonzero((places >= 0) & (places < TEST_SHARE))
-    pool = np.flatnonzero(places >= TEST_SHARE)
+    positions = positions_on_lines(labels.targets, groups, np.random.default_rng(seed))
+    test = np.flatnonzero((positions >= 0) & (positions < TEST_SHARE))
+    pool = np.flatnonzero(positions >= TEST_SHARE)
     pool = np.sort(pool[np.unique(groups[pool], return_index=True)[1]])
-    found = {}
+    scores_of = {}
     for way in WAYS:
         generator = np.random.default_rng(seed)
-        known, lines = np.full(len(labels.targets), -1), []
+        given_labels, rounds = np.full(len(labels.targets), -1), []
         for budget in budgets:
-            n_wanted, rest = budget - int((known >= 0).sum()), pool[known[pool] < 0]
+            n_wanted, unlabelled = budget - int((given_labels >= 0).sum()), pool[given_labels[pool] < 0]
             if way == "random":
-                rows = generator.choice(rest, n_wanted, replace=False)
+                rows = generator.choice(unlabelled, n_wanted, replace=False)
             else:
-                so_far = KnownLabels(labels.column, labels.classes, known)
-                rows = np.array([pick.row for pick in choose_picks(vectors, so_far, rest, n_wanted, generator)])
-            known[rows] = labels.targets[rows]
-            head = fit_quickly(vectors, known, n_classes=len(labels.classes))
+                so_far = KnownLabels(labels.column, labels.classes, given_labels)
+                rows = np.array([pick.row for pick in choose_picks(vectors, so_far, unlabelled, n_wanted, generator)])
+            given_labels[rows] = labels.targets[rows]
+            head = fit_quickly(vectors, given_labels, n_classes=len(labels.classes))
             answers = head.probabilities(vectors[test]).argmax(1)
             scored = scores(labels.targets[test], answers, len(labels.classes))
-            lines.append([scored[name] for name in SCORES])
-        found[way] = np.array(lines)
-    return found
+            rounds.append([scored[name] for name in SCORES])
+        scores_of[way] = np.array(rounds)
+    return scores_of
 
 
 def half_width(values: np.ndarray) -> np.ndarray:
@@ -83,14 +83,14 @@ def main(cache_path: Path, label: str, budgets: str, seeds: int, output: Path | 
         encoders = {modality: cache.encoder(modality) for modality in cache.modalities}
         vectors, has_vector = join_vectors(cache, encoders)
         made = make_labels(label, cache.column(label), usable=has_vector, min_rows=10)
-        groups = find_groups(cache, made, encoders={name: [one] for name, one in encoders.items()}).of_rows
+        groups = find_groups(cache, made, encoders={name: [encoder] for name, encoder in encoders.items()}).of_rows
     labels = KnownLabels(label, made.classes, made.targets)
     every: dict[str, list[np.ndarray]] = {way: [] for way in WAYS}
     for seed in range(seeds):
-        for way, found in measure(vectors, labels, groups, budgets=rounds, seed=seed).items():
-            every[way].append(found)
+        for way, scores_of_rounds in measure(vectors, labels, groups, budgets=rounds, seed=seed).items():
+            every[way].append(scores_of_rounds)
         click.echo(f"seed {seed} done", err=True)
-    tables = {way: 100 * np.array(found) for way, found in every.items()}  # (seeds, rounds, 2)
+    tables = {way: 100 * np.array(of_seeds) for way, of_seeds in every.items()}  # (seeds, rounds, 2)
     click.echo(f"{label}: {len(labels.classes)} classes, {int((labels.targets >= 0).sum())} rows, {seeds} seeds\n")
     click.echo("| labels | accuracy: random | review | difference | macro-F1: random | review | difference |")
     click.echo("|---|---|---|---|---|---|---|")

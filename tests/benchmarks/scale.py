@@ -103,10 +103,10 @@ def folder_of(parent: Path | None, n_products: int) -> Iterator[Path]:
 
 def run(step: str, folder: Path, part_bytes: int, memory: str | None) -> dict[str, float]:
     """Run one step in a process of its own, and return what it took."""
-    line = [sys.executable, __file__, "--run", step, "--part-bytes", str(part_bytes)]
-    line += ["--memory", memory] if memory else []
-    done = subprocess.run(line, cwd=folder, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    command = [sys.executable, __file__, "--run", step, "--part-bytes", str(part_bytes)]
+    command += ["--memory", memory] if memory else []
+    completed = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(completed.stdout.splitlines()[-1])
 
 
 class Step:
@@ -114,9 +114,9 @@ class Step:
 
     def __init__(self, name: str, part_bytes: int, memory: str | None) -> None:
         self.settings = ExtractSettings(modalities=("text",), part_bytes=part_bytes, n_workers=2, memory=memory)
-        what, _, of = name.partition(":")
-        with self.timed() if what in ("unchanged", "open", "again", "second") else nullcontext():
-            getattr(self, what)(*filter(None, [of]))
+        method, _, argument = name.partition(":")
+        with self.timed() if method in ("unchanged", "open", "again", "second") else nullcontext():
+            getattr(self, method)(*filter(None, [argument]))
         status = Path("/proc/self/status").read_text()
         self.facts["peak_mb"] = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
 
@@ -191,10 +191,10 @@ class Step:
                 numbers = np.arange(len(ids)) % (len(ids) * 9 // 10 if modality == "image" else len(ids))
                 keys = [content_key(f"{modality} {n}".encode()) for n in numbers.tolist()]
                 for start in range(0, int(numbers.max()) + 1, PART_ROWS):
-                    some = keys[start : min(start + PART_ROWS, int(numbers.max()) + 1)]
-                    seeds = np.array([zlib.crc32(key.encode()) for key in some])
+                    part_keys = keys[start : min(start + PART_ROWS, int(numbers.max()) + 1)]
+                    seeds = np.array([zlib.crc32(key.encode()) for key in part_keys])
                     spec = EncoderSpec(modality, {"weights": "null"})
-                    journal.publish(Part("null", spec, some, draw(seeds), {}))
+                    journal.publish(Part("null", spec, part_keys, draw(seeds), {}))
                 contents[modality] = Contents(keys, ["ok"] * len(keys))
             seal("two.h5", journal, Products(ids, {"label": labels}, contents))
 
@@ -225,8 +225,8 @@ class Step:
             vectors = load_vectors(cache, encoders=dict.fromkeys(MODALITIES, "null"), on_disk=True)
             rows = torch.from_numpy(np.random.default_rng(0).permutation(len(cache))[: max(1, len(cache) // 100)])
             with self.timed():
-                for some in rows.split(256):
-                    vectors.take(some)
+                for batch in rows.split(256):
+                    vectors.take(batch)
 
     def train(self, head: str) -> None:
         """Train a head, and have it answer the validation rows, from the disk, with 256 MB for vectors."""

@@ -77,10 +77,10 @@ def compare(
     (encoders,) = problem.combinations
     jobs: dict[FoldJob, list[tuple[str, str]]] = defaultdict(list)  # job -> what it is: (head, variant)
     for head in heads:
-        seen = {head: encoders[head]} if head in encoders else encoders
+        head_encoders = {head: encoders[head]} if head in encoders else encoders
         for name, changes in variants.items():
-            one = Configuration.of(head, seen, FitSettings(**changes))
-            for job in one.jobs(n_folds=len(problem.folds), seeds=range(n_seeds)):
+            configuration = Configuration.of(head, head_encoders, FitSettings(**changes))
+            for job in configuration.jobs(n_folds=len(problem.folds), seeds=range(n_seeds)):
                 jobs[job].append((head, name))
     reached: dict[tuple[str, str], np.ndarray] = {
         (head, name): np.zeros((len(problem.folds), n_seeds, 2)) for head in heads for name in variants
@@ -92,16 +92,16 @@ def compare(
             raise result
         targets = problem.labels.targets[problem.folds[job.fold].test]
         scored = scores(targets, result.answers["test"].predictions, len(problem.labels.classes))
-        for what in jobs.get(job, ()):
-            reached[what][job.fold, job.seed] = [100 * scored[score] for score in ("accuracy", "macro_f1")]
-            costs[what].append((len(result.history), result.elapsed_s))
+        for variant_of_head in jobs.get(job, ()):
+            reached[variant_of_head][job.fold, job.seed] = [100 * scored[score] for score in ("accuracy", "macro_f1")]
+            costs[variant_of_head].append((len(result.history), result.elapsed_s))
 
     experiment.run(list(jobs), take)
     first = next(iter(variants))
     say(f"{'head':<10} {'variant':<30} {'accuracy':>8} {'macro-F1':>8}  difference in accuracy, in macro-F1; epochs, s")
-    for (head, name), found in reached.items():
-        gains = "" if name == first else ", ".join(map(in_words, (found - reached[head, first]).mean(1).T))
-        accuracy, macro_f1 = found.mean((0, 1))
+    for (head, name), head_scores in reached.items():
+        gains = "" if name == first else ", ".join(map(in_words, (head_scores - reached[head, first]).mean(1).T))
+        accuracy, macro_f1 = head_scores.mean((0, 1))
         n_epochs, elapsed_s = np.mean(costs[head, name], axis=0)
         say(f"{head:<10} {name:<30} {accuracy:8.2f} {macro_f1:8.2f}  {gains}; {n_epochs:.1f}, {elapsed_s:.2f}")
 

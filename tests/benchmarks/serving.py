@@ -22,19 +22,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "benchmarks")]
 
-from inputs import draw_pictures, draw_titles, write_bert  # noqa: E402 - they are on the path by now
+from http_load import by_id, by_path, form, load, measured, request, timed  # noqa: E402 - they are on the path by now
+from inputs import draw_pictures, draw_titles, write_bert  # noqa: E402
 from support import write_catalogue  # noqa: E402
 
 import embed  # noqa: E402
@@ -149,9 +149,9 @@ def answers(
     figures["cached first"] = {
         str(n): measured(port, requests, n_clients=n) for n, requests in zip(CLIENTS, first, strict=True)
     }
-    kept = [by_id(product_id) for product_id in ids[:100]]
-    asyncio.run(load(port, [kept]))
-    figures["cached again"] = {str(n): timed(port, lambda: kept, n_clients=n, seconds=seconds) for n in CLIENTS}
+    repeated = [by_id(product_id) for product_id in ids[:100]]
+    asyncio.run(load(port, [repeated]))
+    figures["cached again"] = {str(n): timed(port, lambda: repeated, n_clients=n, seconds=seconds) for n in CLIENTS}
     new = iter([form(picture, title) for picture, title in zip(pictures, titles, strict=True)])
     shares = (4, 24, 96) if quick else (40, 150, 450)
     figures["uncached"] = {
@@ -176,14 +176,14 @@ def forward(run_path: Path, pictures: Sequence[bytes], titles: Sequence[str], *,
         n_rounds = max(3, min(20, len(pictures) // size))
         with_preparation, alone = [], []
         for number in range(1 + n_rounds):
-            places = [(number * size + place) % len(pictures) for place in range(size)]
+            indices = [(number * size + index) % len(pictures) for index in range(size)]
             begin = time.perf_counter()
-            images = [encoders["image"].prepare(pictures[place]) for place in places]
-            texts = [encoders["text"].prepare(titles[place]) for place in places]
+            images = [encoders["image"].prepare(pictures[index]) for index in indices]
+            texts = [encoders["text"].prepare(titles[index]) for index in indices]
             prepared = time.perf_counter()
             step = encoders["image"].batch_size
-            for place in range(0, size, step):
-                encoders["image"].encode(images[place : place + step])
+            for index in range(0, size, step):
+                encoders["image"].encode(images[index : index + step])
             encoders["text"].encode(texts)
             end = time.perf_counter()
             if number:  # the first warms up
@@ -193,82 +193,6 @@ def forward(run_path: Path, pictures: Sequence[bytes], titles: Sequence[str], *,
             "per_s": statistics.median(alone), "per_s_with_preparation": statistics.median(with_preparation)
         }  # fmt: skip
     return figures
-
-
-def request(path: str, body: bytes, kind: str = "application/json") -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
-
-
-def by_id(product_id: str) -> bytes:
-    return request("/predict", json.dumps({"id": product_id}).encode())
-
-
-def by_path(path: str, ids: Sequence[str]) -> list[bytes]:
-    return [request(path, json.dumps({"id": product_id}).encode()) for product_id in ids]
-
-
-def form(picture: bytes, title: str) -> bytes:
-    part = "--B\r\nContent-Disposition: form-data; name="
-    body = (
-        f'{part}"text"\r\n\r\n{title}\r\n{part}"image"; filename="a.jpg"\r\n\r\n'.encode() + picture + b"\r\n--B--\r\n"
-    )
-    return request("/predict", body, "multipart/form-data; boundary=B")
-
-
-async def load(port: int, shares: Sequence[Sequence[bytes]]) -> tuple[list[float], list[int], float]:
-    """Send each client's requests on a connection of its own; return all seconds and statuses, and how long it took."""
-    seconds: list[float] = []
-    statuses: list[int] = []
-
-    async def client(requests: Sequence[bytes]) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for content in requests:
-            begin = time.perf_counter()
-            writer.write(content)
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-            await reader.readexactly(int(length.partition(b":")[2]))
-            seconds.append(time.perf_counter() - begin)
-            statuses.append(int(head[9:12]))
-        writer.close()
-
-    begin = time.perf_counter()
-    await asyncio.gather(*(client(requests) for requests in shares))
-    return seconds, statuses, time.perf_counter() - begin
-
-
-def measured(port: int, requests: Sequence[bytes], *, n_clients: int) -> dict[str, float]:
-    """Return the figures of so many clients that share some requests."""
-    seconds, statuses, total = asyncio.run(load(port, [requests[n::n_clients] for n in range(n_clients)]))
-    return figures_of(seconds, statuses, total)
-
-
-def timed(port: int, requests: Callable[[], Sequence[bytes]], *, n_clients: int, seconds: float) -> dict[str, float]:
-    """Return the figures of so many clients that go on for some seconds."""
-
-    def going_on() -> Iterator[bytes]:
-        end = time.perf_counter() + seconds
-        while True:
-            for content in requests():
-                if time.perf_counter() > end:
-                    return
-                yield content
-
-    shares: Any = [going_on() for _ in range(n_clients)]
-    return figures_of(*asyncio.run(load(port, shares)))
-
-
-def figures_of(seconds: Sequence[float], statuses: Sequence[int], total: float) -> dict[str, float]:
-    p50, p99 = np.percentile(seconds, [50, 99]).tolist()
-    failed = sum(status != 200 for status in statuses)
-    return {
-        "per_s": len(seconds) / total,
-        "p50_ms": 1000 * p50,
-        "p99_ms": 1000 * p99,
-        "n": len(seconds),
-        "failed": failed,
-    }
 
 
 def resident_mb(pid: int) -> float:
@@ -297,7 +221,7 @@ def show(figures: dict[str, Any]) -> None:
         click.echo(f"{'forward':14}{n:>8}{line['per_s']:10.1f}  with preparation {line['per_s_with_preparation']:.1f}")
     begin = figures["start"]
     click.echo(f"start: listens after {begin['listening_s']:.1f} s, answers after {begin['ready_s']:.1f} s")
-    click.echo("memory: " + ", ".join(f"{what} {value:.0f} MB" for what, value in figures["memory_mb"].items()))
+    click.echo("memory: " + ", ".join(f"{moment} {value:.0f} MB" for moment, value in figures["memory_mb"].items()))
 
 
 if __name__ == "__main__":

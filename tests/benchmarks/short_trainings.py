@@ -107,14 +107,14 @@ def fold_of(targets: np.ndarray, number: int, n_folds: int, per_class: int) -> F
     if per_class:
         return Fold(*draw_split(targets, per_class, np.random.default_rng(number)))
     counts = np.bincount(targets[targets >= 0])
-    kept = np.cumsum(counts >= LEAST_ROWS) - 1
-    targets = np.where((targets >= 0) & (counts[targets] >= LEAST_ROWS), kept[targets], -1)
+    new_numbers = np.cumsum(counts >= LEAST_ROWS) - 1
+    targets = np.where((targets >= 0) & (counts[targets] >= LEAST_ROWS), new_numbers[targets], -1)
     rows = np.random.default_rng(0).permutation(np.flatnonzero(targets >= 0))
     parts = np.array_split(rows, n_folds) if n_folds > 1 else np.split(rows, [int(SHARES["test"] * len(rows))])
     test = parts[number]
-    rest = np.concatenate([part for place, part in enumerate(parts) if place != number])
+    learned = np.concatenate([part for position, part in enumerate(parts) if position != number])
     n_validation = int(SHARES["validation"] * len(rows))
-    return Fold(targets, Split(np.sort(rest[n_validation:]), np.sort(rest[:n_validation]), np.sort(test)))
+    return Fold(targets, Split(np.sort(learned[n_validation:]), np.sort(learned[:n_validation]), np.sort(test)))
 
 
 def settings_of(name: str, n_rows: int) -> FitSettings:
@@ -136,7 +136,7 @@ def settings_of(name: str, n_rows: int) -> FitSettings:
     return FitSettings(**changes)
 
 
-def train(vectors: Vectors, fold: Fold, wanted: Sequence[tuple[str, str, int]]) -> Iterator[dict[str, Any]]:
+def train(vectors: Vectors, fold: Fold, requested: Sequence[tuple[str, str, int]]) -> Iterator[dict[str, Any]]:
     """Train heads on a fold, each (head, setting, seed), and yield what each comes to."""
     targets, split = fold.targets, fold.split
     problem = Problem(
@@ -152,19 +152,19 @@ def train(vectors: Vectors, fold: Fold, wanted: Sequence[tuple[str, str, int]]) 
     )
     experiment = Experiment.of(problem, TrainSettings(device="cpu"), sides=("test",))
     source = None
-    for head, setting, seed in wanted:
+    for head, setting, seed in requested:
         encoders = {head: vectors.encoders[head]} if head in vectors.dims else vectors.encoders
         settings = settings_of(setting, len(split.train))
-        (one,) = Configuration.of(head, encoders, settings).jobs(n_folds=1, seeds=[seed])
-        task = experiment.inputs.task(one.configuration.encoders, 0, one.settings.scaling)
+        (job,) = Configuration.of(head, encoders, settings).jobs(n_folds=1, seeds=[seed])
+        task = experiment.inputs.task(job.configuration.encoders, 0, job.settings.scaling)
         source = source or open_source(task, torch.empty(0, dtype=experiment.dtype))
         started = time.thread_time()
-        ((_, fit),) = descend([Job(experiment.describe(one), task, one.settings)], [source])
+        ((_, fit),) = descend([Job(experiment.describe(job), task, job.settings)], [source])
         seconds = time.thread_time() - started
         if isinstance(fit, Exception):
             raise fit
         answers = experiment.inputs.answers(
-            experiment.head(one, fit.description, fit.module), one.configuration.encoders, 0
+            experiment.head(job, fit.description, fit.module), job.configuration.encoders, 0
         )
         reached = scores(targets[split.test], answers["test"].predictions, len(problem.labels.classes))
         yield {
@@ -174,41 +174,49 @@ def train(vectors: Vectors, fold: Fold, wanted: Sequence[tuple[str, str, int]]) 
         }  # fmt: skip
 
 
-def show(found: Sequence[Mapping[str, Any]], problem: str, settings: Sequence[str]) -> None:
+def show(trainings: Sequence[Mapping[str, Any]], problem: str, settings: Sequence[str]) -> None:
     """Print a line a head and setting of a problem, of the trainings that all these settings have."""
     by_head: dict[str, dict[tuple[int, int], dict[str, Mapping[str, Any]]]] = {}
-    for one in found:
-        cells = by_head.setdefault(one["head"], defaultdict(dict))
-        cells[one["fold"], one["seed"]][one["setting"]] = one
-    for head, cells in by_head.items():
-        shared = {place: own for place, own in sorted(cells.items()) if all(name in own for name in settings)}
-        if not shared:
-            continue
-        folds = sorted({fold for fold, _ in shared})
-        one = next(iter(shared.values()))[settings[0]]
-        n_seeds = len(shared) / len(folds)
+    for training in trainings:
+        draws = by_head.setdefault(training["head"], defaultdict(dict))
+        draws[training["fold"], training["seed"]][training["setting"]] = training
+    for head, draws in by_head.items():
+        shared = {draw: by_setting for draw, by_setting in sorted(draws.items()) if by_setting.keys() >= set(settings)}
+        if shared:
+            show_head(f"{problem}, {head}", shared, settings)
+
+
+def show_head(
+    title: str, draws: Mapping[tuple[int, int], Mapping[str, Mapping[str, Any]]], settings: Sequence[str]
+) -> None:
+    """Print a line a setting of one head; its trainings are {(fold, seed): {setting: training}}."""
+    folds = sorted({fold for fold, _ in draws})
+    first = next(iter(draws.values()))[settings[0]]
+    n_seeds = len(draws) / len(folds)
+    click.echo(f"{title}: {first['rows']:,} training rows, {first['classes']} classes, {len(folds)} × {n_seeds:g}")
+    for name in settings:
+        mean = {
+            key: float(np.mean([by_setting[name][key] for by_setting in draws.values()]))
+            for key in ("accuracy", "macro_f1", "epochs", "best_epoch", "seconds")
+        }
+        gained = ["", ""]
+        if name != settings[0]:
+            gained = [gain_in_words(draws, name, settings[0], score) for score in ("accuracy", "macro_f1")]
         click.echo(
-            f"{problem}, {head}: {one['rows']:,} training rows, {one['classes']} classes, {len(folds)} × {n_seeds:g}"
+            f"  {name:58} {mean['accuracy']:6.2f} {mean['macro_f1']:6.2f}  {gained[0]:22} {gained[1]:22}"
+            f" {mean['epochs']:5.1f} ({mean['best_epoch']:.1f}) {mean['seconds']:7.2f} s"
         )
-        for name in settings:
-            mean = {
-                key: float(np.mean([own[name][key] for own in shared.values()]))
-                for key in ("accuracy", "macro_f1", "epochs", "best_epoch", "seconds")
-            }
-            gained = []
-            for score in ("accuracy", "macro_f1"):
-                gains = [
-                    np.mean([
-                        own[name][score] - own[settings[0]][score] for place, own in shared.items() if place[0] == fold
-                    ])
-                    for fold in folds
-                ]  # fmt: skip
-                wide, gain = interval(np.array(gains))
-                gained.append(f"{gain:+.2f} [{gain - wide:+.2f}, {gain + wide:+.2f}]" if name != settings[0] else "")
-            click.echo(
-                f"  {name:58} {mean['accuracy']:6.2f} {mean['macro_f1']:6.2f}  {gained[0]:22} {gained[1]:22}"
-                f" {mean['epochs']:5.1f} ({mean['best_epoch']:.1f}) {mean['seconds']:7.2f} s"
-            )
+
+
+def gain_in_words(
+    draws: Mapping[tuple[int, int], Mapping[str, Mapping[str, Any]]], setting: str, baseline: str, score: str
+) -> str:
+    """Return the mean gain in a score over a baseline, with its 95 % interval over the folds' means."""
+    gains: dict[int, list[float]] = defaultdict(list)
+    for (fold, _), by_setting in draws.items():
+        gains[fold].append(by_setting[setting][score] - by_setting[baseline][score])
+    wide, gain = interval(np.array([np.mean(of_seeds) for of_seeds in gains.values()]))
+    return f"{gain:+.2f} [{gain - wide:+.2f}, {gain + wide:+.2f}]"
 
 
 @click.command()
@@ -228,22 +236,29 @@ def main(
     """Compare settings of a training, head by head."""
     torch.set_num_threads(1)
     json_path.touch()
-    known = [json.loads(line) for line in json_path.read_text(encoding="utf-8").splitlines()]
-    done = {(one["problem"], one["fold"], one["head"], one["setting"], one["seed"]) for one in known}
+    remembered = [json.loads(line) for line in json_path.read_text(encoding="utf-8").splitlines()]
+    remembered_keys = {
+        (training["problem"], training["fold"], training["head"], training["setting"], training["seed"])
+        for training in remembered
+    }
     for problem in problems:
         column, _, per_class = problem.partition(":")
         for fold in range(n_first or n_folds if trains else 0):
-            wanted = [(head, setting, seed) for seed in range(n_seeds) for head in heads for setting in settings]
-            wanted = [one for one in wanted if (problem, fold, *one) not in done]
-            if not wanted:
+            requested = [(head, setting, seed) for seed in range(n_seeds) for head in heads for setting in settings]
+            requested = [training for training in requested if (problem, fold, *training) not in remembered_keys]
+            if not requested:
                 continue
             vectors, targets = vectors_of(column, cache_path)
             rows = fold_of(targets, fold, n_folds, int(per_class or 0))
             with json_path.open("a", encoding="utf-8") as file:
-                for one in train(vectors, rows, wanted):
-                    known.append({"problem": problem, "fold": fold, **one})
-                    print(json.dumps(known[-1]), file=file, flush=True)
-        mine = [one for one in known if one["problem"] == problem and one["head"] in heads and one["seed"] < n_seeds]
+                for training in train(vectors, rows, requested):
+                    remembered.append({"problem": problem, "fold": fold, **training})
+                    print(json.dumps(remembered[-1]), file=file, flush=True)
+        mine = [
+            training
+            for training in remembered
+            if training["problem"] == problem and training["head"] in heads and training["seed"] < n_seeds
+        ]
         show(mine, problem, settings)
 
 

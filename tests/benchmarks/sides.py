@@ -174,7 +174,7 @@ def _in_pool(encoder: Any, forward: Callable[[Any], torch.Tensor], inputs: Seque
         with one_core_each() as start_worker, ReplicaPool([Forward(encoder, forward)], n_callers=n_cores) as pool:
             return list(
                 completed(
-                    lambda one: pool.encode([one]),
+                    lambda batch: pool.encode([batch]),
                     inputs,
                     n_workers=n_cores,
                     n_ahead=2 * n_cores,

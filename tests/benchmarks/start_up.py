@@ -52,10 +52,10 @@ def main() -> None:
             turn["embed-extract, no .specs"] = seconds_of(extract)
             turn["heads-ablate, no .finished"] = seconds_of(ablate)
             turn["import torch"] = seconds_of([sys.executable, "-c", "import torch"])
-            for name, both in turn.items():
-                times.setdefault(name, []).append(both)
-    for name, both in times.items():
-        wall, cpu = zip(*both, strict=True)
+            for name, seconds in turn.items():
+                times.setdefault(name, []).append(seconds)
+    for name, seconds in times.items():
+        wall, cpu = zip(*seconds, strict=True)
         print(f"{name:28}{show(wall)} s{show(cpu)} s of CPU")
     if options.json_path:
         options.json_path.write_text(json.dumps(record(times, options.catalogue), indent=1) + "\n", encoding="utf-8")
@@ -71,8 +71,8 @@ def record(times: dict[str, list[tuple[float, float]]], catalogue: str) -> dict[
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         "products": sum(1 for _ in open(catalogue, encoding="utf-8")) - 1,
         "figures": {
-            name: {"wall_s": [wall for wall, _ in both], "cpu_s": [cpu for _, cpu in both]}
-            for name, both in times.items()
+            name: {"wall_s": [wall for wall, _ in pairs], "cpu_s": [cpu for _, cpu in pairs]}
+            for name, pairs in times.items()
         },
     }
 

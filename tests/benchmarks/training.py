@@ -32,21 +32,15 @@ import numpy as np
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).resolve().parent)]
 
-from support import class_vectors, synthetic_cache  # noqa: E402 - they are on the path by now
+from support import synthetic_cache  # noqa: E402 - they are on the path by now
+from training_jobs import DIMS, N_CLASSES, N_FOLDS, draw_vectors, job_of, tasks_of, test_accuracy, trained  # noqa: E402
 
-from heads.data.splitting.splits import Split  # noqa: E402
 from heads.device import find_device, find_dtype  # noqa: E402
-from heads.modules.description import HeadDescription  # noqa: E402
-from heads.modules.parts.standardiser import Standardise  # noqa: E402
 from heads.settings import FitSettings  # noqa: E402
-from heads.training.job import Fit, Job, Task  # noqa: E402
+from heads.training.job import Job  # noqa: E402
 from heads.training.scheduler import fit_jobs  # noqa: E402
-
-DIMS = {"image": 512, "text": 768}
-N_CLASSES, N_FOLDS = 80, 5
-SPREAD = {"image": 7.0, "text": 7.0}  # of the rows around their class's centre: one modality alone is not enough
 
 
 @click.command()
@@ -66,72 +60,18 @@ def command(only: str | None, json_path: Path | None, device_name: str, **option
     if unknown := set(chosen) - parts.keys():
         raise click.UsageError(f"--only must name some of {', '.join(parts)}, however got {', '.join(unknown)}.")
     device = find_device(device_name)
-    found = {"machine": machine(device)}
+    figures = {"machine": machine(device)}
     for name in chosen:
         click.echo(f"\n{name}")
-        found[name] = parts[name](device=device, **options)
+        figures[name] = parts[name](device=device, **options)
     if json_path:
-        json_path.write_text(json.dumps(found, indent=1) + "\n")
+        json_path.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 def machine(device: torch.device) -> dict[str, object]:
     """Return what was measured on."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {"device": name, "threads": torch.get_num_threads(), "torch": torch.__version__, "numpy": np.__version__}
-
-
-def drawn(n_rows: int, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return vectors {modality: (N, D) float32} and targets (N,)."""
-    targets = np.random.default_rng(seed).integers(0, N_CLASSES, n_rows)
-    vectors = {
-        name: class_vectors(targets, dim, spread=SPREAD[name], seed=seed + n + 1)
-        for n, (name, dim) in enumerate(DIMS.items())
-    }
-    return vectors, targets
-
-
-def tasks_of(vectors: dict[str, np.ndarray], targets: np.ndarray, n_folds: int = N_FOLDS) -> list[Task]:
-    """Return a task for each fold: 20 % to test on, 15 % to stop by, the rest to train on."""
-    inputs = {name: torch.from_numpy(matrix) for name, matrix in vectors.items()}
-    present = {name: torch.ones(len(targets), dtype=torch.bool) for name in inputs}
-    folds = np.array_split(np.random.default_rng(9).permutation(len(targets)), N_FOLDS)
-    found = []
-    for n in range(n_folds):
-        rest = np.concatenate([fold for m, fold in enumerate(folds) if m != n])
-        n_validation = int(0.15 * len(targets))
-        split = Split(np.sort(rest[n_validation:]), np.sort(rest[:n_validation]), np.sort(folds[n]))
-        standardise = Standardise(DIMS).fit(inputs, present, torch.from_numpy(split.train))
-        found.append(Task(inputs, present, torch.from_numpy(targets), split, standardise=standardise))
-    return found
-
-
-def job_of(name: str, task: Task, settings: FitSettings) -> Job:
-    """Return a job of the head `name`."""
-    dims = {name: DIMS[name]} if name in DIMS else DIMS
-    description = HeadDescription(
-        name=name, dims=dims, n_classes=N_CLASSES, hidden_dim=settings.hidden_dim, dropout=settings.dropout,
-        n_tokens=settings.n_tokens, n_attention_heads=settings.n_attention_heads, rank=settings.rank,
-    )  # fmt: skip
-    return Job(description, task, settings)
-
-
-def trained(jobs: Sequence[Job], device: torch.device, precision: str = "auto") -> tuple[list[Fit], float]:
-    """Return the fits and the seconds they took together."""
-    started = time.perf_counter()
-    found = dict(fit_jobs(jobs, device=device, dtype=find_dtype(precision, device)))
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return [found[place] for place in range(len(jobs))], time.perf_counter() - started
-
-
-def test_accuracy(job: Job, fit: Fit) -> float:
-    """Return the accuracy on the test rows."""
-    rows = torch.from_numpy(job.task.split.test)
-    inputs = {name: job.task.inputs[name][rows] for name in DIMS}
-    present = {name: job.task.present[name][rows] for name in DIMS}
-    with torch.inference_mode():
-        answers = fit.module(job.task.standardise(inputs, present), present).argmax(1)
-    return float((answers == job.task.targets[rows]).float().mean())
 
 
 def training_flops(job: Job, n_epochs: int) -> float:
@@ -158,9 +98,9 @@ def peak_flops(device: torch.device, dtype: torch.dtype, size: int = 2048) -> fl
 
 def fits(*, device: torch.device, n_rows: int, epochs: int, rounds: int, **_: Any) -> list[dict[str, Any]]:
     """Compare 15 fits with scikit-learn's, at several widths and batch sizes."""
-    vectors, targets = drawn(n_rows)
+    vectors, targets = draw_vectors(n_rows)
     tasks = tasks_of(vectors, targets)
-    found = []
+    figures = []
     click.echo("width  batch  sklearn s  bf16 s  fp32 s  sklearn/bf16  bf16/peak  fp32/peak  acc sklearn  acc bf16")
     for hidden, batch in ((100, 200), (256, 256), (512, 512), (1024, 1024)):
         settings = FitSettings(hidden_dim=hidden, batch_size=batch, max_epochs=epochs, patience=epochs, schedule="none")
@@ -173,20 +113,20 @@ def fits(*, device: torch.device, n_rows: int, epochs: int, rounds: int, **_: An
             sklearn_s, sklearn_accuracy = sklearn_fits(jobs, settings)
             turn: dict[str, Any] = {"sklearn_s": sklearn_s, "sklearn_accuracy": sklearn_accuracy}
             for name, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
-                own, seconds = trained(jobs, device, name)
+                trained_fits, seconds = trained(jobs, device, name)
                 turn[f"{name}_s"] = seconds
                 turn[f"{name}_share_of_peak"] = work / seconds / peak_flops(device, dtype)
-                turn[f"{name}_accuracy"] = statistics.mean(map(test_accuracy, jobs, own))
+                turn[f"{name}_accuracy"] = statistics.mean(map(test_accuracy, jobs, trained_fits))
             turn["speedup"] = turn["sklearn_s"] / turn["bf16_s"]
             turns.append(turn)
         median = {key: statistics.median(turn[key] for turn in turns) for key in turns[0]}
-        found.append({"hidden_dim": hidden, "batch_size": batch, "epochs": epochs, "turns": turns, "median": median})
+        figures.append({"hidden_dim": hidden, "batch_size": batch, "epochs": epochs, "turns": turns, "median": median})
         click.echo(
             f"{hidden:5}  {batch:5}  {median['sklearn_s']:9.1f}  {median['bf16_s']:6.2f}  {median['fp32_s']:6.2f}  "
             f"{median['speedup']:12.2f}  {median['bf16_share_of_peak']:9.2f}  {median['fp32_share_of_peak']:9.2f}  "
             f"{median['sklearn_accuracy']:11.4f}  {median['bf16_accuracy']:8.4f}"
         )
-    return found
+    return figures
 
 
 def sklearn_fits(jobs: Sequence[Job], settings: FitSettings) -> tuple[float, float]:
@@ -216,7 +156,7 @@ def sklearn_fits(jobs: Sequence[Job], settings: FitSettings) -> tuple[float, flo
 
 def grid(*, device: torch.device, n_rows: int, **_: Any) -> dict[str, Any]:
     """Time 200 configurations x five folds of the early head, each stopped early as it likes."""
-    tasks = tasks_of(*drawn(n_rows))
+    tasks = tasks_of(*draw_vectors(n_rows))
     configurations = [
         FitSettings(learning_rate=rate, dropout=dropout, weight_decay=decay, hidden_dim=hidden)
         for rate, dropout, decay, hidden in product(
@@ -224,38 +164,38 @@ def grid(*, device: torch.device, n_rows: int, **_: Any) -> dict[str, Any]:
         )
     ]
     jobs = [job_of("early", task, settings) for settings in configurations for task in tasks]
-    own, seconds = trained(jobs, device)
-    n_epochs = sum(len(fit.history) for fit in own)
+    trained_fits, seconds = trained(jobs, device)
+    n_epochs = sum(len(fit.history) for fit in trained_fits)
     click.echo(f"{len(configurations)} configurations x {N_FOLDS} folds, {n_epochs} epochs: {seconds:.1f} s")
     return {"configurations": len(configurations), "folds": N_FOLDS, "epochs": n_epochs, "seconds": seconds}
 
 
 def growth(*, device: torch.device, most_rows: int, **_: Any) -> list[dict[str, Any]]:
     """Time two epochs of the early head on more and more rows; the largest from the disk too, within 2 GiB."""
-    found = []
+    figures = []
     sizes = [n_rows for n_rows in (10_000, 30_000, 100_000, 300_000, 1_000_000) if n_rows <= most_rows]
     settings = FitSettings(max_epochs=2)
     for n_rows in sizes:
-        (task,) = tasks_of(*drawn(n_rows), n_folds=1)
+        (task,) = tasks_of(*draw_vectors(n_rows), n_folds=1)
         _, seconds = trained([job_of("early", task, settings)], device)
-        found.append(
+        figures.append(
             {"rows": n_rows, "from": "memory", "seconds": seconds, "microseconds_a_row": 1e6 * seconds / n_rows}
         )
-        click.echo(f"{n_rows:9} rows from memory: {seconds:7.2f} s, {found[-1]['microseconds_a_row']:.1f} us a row")
+        click.echo(f"{n_rows:9} rows from memory: {seconds:7.2f} s, {figures[-1]['microseconds_a_row']:.1f} us a row")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "embeddings.h5"
-        vectors, targets = drawn(sizes[-1])
+        vectors, targets = draw_vectors(sizes[-1])
         synthetic_cache(path, vectors, {"label": [f"class {code:02}" for code in targets]})
         del vectors
         line = [sys.executable, __file__, "--child", str(path)]
         started = time.perf_counter()
-        done = subprocess.run(line, check=True, capture_output=True, text=True)
-        child = json.loads(done.stdout.splitlines()[-1])
-        found.append({"rows": sizes[-1], "from": "disk", **child, "process_s": time.perf_counter() - started})
+        completed = subprocess.run(line, check=True, capture_output=True, text=True)
+        child = json.loads(completed.stdout.splitlines()[-1])
+        figures.append({"rows": sizes[-1], "from": "disk", **child, "process_s": time.perf_counter() - started})
         click.echo(
             f"{sizes[-1]:9} rows from disk:   {child['seconds']:7.2f} s, peak {child['peak_bytes'] / 2**30:.2f} GiB"
         )
-    return found
+    return figures
 
 
 def from_disk(path: str) -> None:
@@ -285,7 +225,7 @@ def precision(*, device: torch.device, n_rows: int, **_: Any) -> dict[str, Any]:
     """Compare the ranking of 24 configurations in bf16 with that in fp32, and with that of other seeds."""
     from scipy.stats import kendalltau
 
-    tasks = tasks_of(*drawn(n_rows), n_folds=2)
+    tasks = tasks_of(*draw_vectors(n_rows), n_folds=2)
     configurations = [
         (name, FitSettings(learning_rate=rate, dropout=dropout, hidden_dim=hidden))
         for name, rate, dropout, hidden in product((*DIMS, "early"), (5e-4, 2e-3), (0.2, 0.5), (64, 256))
@@ -296,10 +236,10 @@ def precision(*, device: torch.device, n_rows: int, **_: Any) -> dict[str, Any]:
             job_of(head, task, replace(settings, seed=seed))
             for head, settings in configurations for seed in seeds for task in tasks
         ]  # fmt: skip
-        own, _ = trained(jobs, device, "bf16" if name == "bf16" else "fp32")
-        accuracies = np.array(list(map(test_accuracy, jobs, own))).reshape(len(configurations), -1)
+        trained_fits, _ = trained(jobs, device, "bf16" if name == "bf16" else "fp32")
+        accuracies = np.array(list(map(test_accuracy, jobs, trained_fits))).reshape(len(configurations), -1)
         means[name] = accuracies.mean(1)
-    found = {
+    comparisons = {
         name: {
             "kendall_tau_to_fp32": float(kendalltau(means["fp32"], means[name]).statistic),
             "largest_difference": float(np.abs(means["fp32"] - means[name]).max()),
@@ -307,19 +247,19 @@ def precision(*, device: torch.device, n_rows: int, **_: Any) -> dict[str, Any]:
         }
         for name in ("bf16", "other seeds")
     }
-    for name, figures in found.items():
+    for name, figures in comparisons.items():
         click.echo(
             f"{name:11} against fp32: Kendall's tau {figures['kendall_tau_to_fp32']:.3f}, accuracies differ by up to "
             f"{100 * figures['largest_difference']:.2f} points, by {100 * figures['mean_difference']:+.2f} on average"
         )
-    return found
+    return comparisons
 
 
 def shell(*, n_rows: int, rounds: int, **_: Any) -> dict[str, Any]:
     """Time `heads-train --fusion all` from the shell against `python -c "import torch"`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "embeddings.h5"
-        vectors, targets = drawn(n_rows)
+        vectors, targets = draw_vectors(n_rows)
         synthetic_cache(path, vectors, {"label": [f"class {code:02}" for code in targets]})
         lines = {
             "import torch": [sys.executable, "-c", "import torch"],
@@ -331,7 +271,8 @@ def shell(*, n_rows: int, rounds: int, **_: Any) -> dict[str, Any]:
                 started = time.perf_counter()
                 subprocess.run(line, check=True, capture_output=True, cwd=folder)
                 seconds[name].append(time.perf_counter() - started)
-    median = {name: statistics.median(own[1:]) for name, own in seconds.items()}  # the first one warms the disk
+    # The first round warms the disk.
+    median = {name: statistics.median(rounds_s[1:]) for name, rounds_s in seconds.items()}
     ratio = median["heads-train"] / median["import torch"]
     click.echo(
         f"heads-train {median['heads-train']:.2f} s, import torch {median['import torch']:.2f} s: {ratio:.1f} times"

@@ -68,8 +68,8 @@ def draw(generator: np.random.Generator, *, n_fusions: int, grouped: bool, diffe
 
     def of_rows() -> np.ndarray:
         """Return uniform numbers, (n,), in which most copies are alike."""
-        each = generator.random(n_rows)
-        return np.where(generator.random(n_rows) < SAME_COPY, each[groups], each)
+        numbers_of_rows = generator.random(n_rows)
+        return np.where(generator.random(n_rows) < SAME_COPY, numbers_of_rows[groups], numbers_of_rows)
 
     luck, answers, truth = of_rows(), {}, {}
     for name in (SINGLE, *(f"fusion {n}" for n in range(n_fusions))):
@@ -94,8 +94,8 @@ def judge_drawn(
         drawn.targets, drawn.answers, drawn.groups,
         n_classes=drawn.n_classes, n_resamples=n_resamples, generator=generator,
     )  # fmt: skip
-    found = {name: scores(drawn.targets, own, drawn.n_classes) for name, own in drawn.answers.items()}
-    values = {name: np.array([own["accuracy"], own["macro_f1"]]) for name, own in found.items()}
+    head_scores = {name: scores(drawn.targets, answers, drawn.n_classes) for name, answers in drawn.answers.items()}
+    values = {name: np.array([scored["accuracy"], scored["macro_f1"]]) for name, scored in head_scores.items()}
     fusions = [name for name in values if name != SINGLE]
     verdicts = judge(
         fusions, SINGLE, others=[], groups=drawn.groups, scores=values, resampled=resampled, targets=drawn.targets
@@ -104,7 +104,7 @@ def judge_drawn(
     for verdict in verdicts:
         value = values[verdict.fusion] - values[SINGLE]
         ends = zip(value, *interval(value, resampled[verdict.fusion] - resampled[SINGLE]), strict=True)
-        accuracy, macro_f1 = (Difference(*map(float, one)) for one in ends)
+        accuracy, macro_f1 = (Difference(*map(float, ends_of_score)) for ends_of_score in ends)
         alone.append(replace(verdict, accuracy=accuracy, macro_f1=macro_f1))
     return verdicts, alone
 
@@ -113,25 +113,25 @@ def holds(verdict: Verdict, drawn: Drawn) -> bool:
     """Return whether both intervals hold the true difference."""
     true = drawn.truth[verdict.fusion] - drawn.truth[SINGLE]
     ends = (verdict.accuracy, verdict.macro_f1)
-    return all(own.low <= value <= own.high for own, value in zip(ends, true, strict=True))
+    return all(difference.low <= value <= difference.high for difference, value in zip(ends, true, strict=True))
 
 
 def measure(
     *, n_problems: int, n_fusions: int, grouped: bool, differ: bool, n_resamples: int = 1000, seed: int = 0
 ) -> dict[str, float]:
     """Return the shares of problems with a better fusion and with all intervals right, and both each by itself."""
-    found = []
+    outcomes = []
     for child in np.random.SeedSequence(seed).spawn(n_problems):
         generator = np.random.default_rng(child)
         drawn = draw(generator, n_fusions=n_fusions, grouped=grouped, differ=differ)
         verdicts, alone = judge_drawn(drawn, n_resamples=n_resamples, generator=generator)
         row = []
-        for own in (verdicts, alone):
-            row.append(any(verdict.outcome == "better" for verdict in own))
-            row.append(all(holds(verdict, drawn) for verdict in own))
-        found.append(row)
+        for judged in (verdicts, alone):
+            row.append(any(verdict.outcome == "better" for verdict in judged))
+            row.append(all(holds(verdict, drawn) for verdict in judged))
+        outcomes.append(row)
     names = ("better", "covered", "better alone", "covered alone")
-    return dict(zip(names, np.mean(found, axis=0).tolist(), strict=True))
+    return dict(zip(names, np.mean(outcomes, axis=0).tolist(), strict=True))
 
 
 def settings() -> Iterator[tuple[bool, bool, int]]:
@@ -151,10 +151,10 @@ def command(n_problems: int, seed: int, json_path: Path | None) -> None:
     click.echo(f"{'problems':10}{'groups':>8}{'fusions':>9}{'better':>9}{'alone':>7}{'covered':>9}{'alone':>7}")
     table = []
     for differ, grouped, n_fusions in settings():
-        found = measure(n_problems=n_problems, n_fusions=n_fusions, grouped=grouped, differ=differ, seed=seed)
-        table.append({"differ": differ, "grouped": grouped, "fusions": n_fusions, **found})
+        shares = measure(n_problems=n_problems, n_fusions=n_fusions, grouped=grouped, differ=differ, seed=seed)
+        table.append({"differ": differ, "grouped": grouped, "fusions": n_fusions, **shares})
         better, alone, *covered = (
-            f"{100 * found[name]:.1f}" for name in ("better", "better alone", "covered", "covered alone")
+            f"{100 * shares[name]:.1f}" for name in ("better", "better alone", "covered", "covered alone")
         )
         shown = ["", ""] if differ else [better, alone]  # where they differ, better may be right
         cells = zip([*shown, *covered], (9, 7, 9, 7), strict=True)

@@ -13,6 +13,7 @@ over the draws, paired).
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,9 +22,12 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from labelled_products import draw_split, load
 from paired_interval import interval
-from torch import Tensor
 
 from cache import Cache
 from heads.data.labels import Labels
@@ -43,8 +47,8 @@ def draw(every: np.ndarray, labelled: str, generator: np.random.Generator) -> tu
     """Return the classes of the rows and a split: so many labels a class, or all."""
     if labelled != "all":
         return draw_split(every, int(labelled), generator)
-    kept = np.flatnonzero(np.bincount(every[every >= 0]) >= TrainSettings.min_rows)
-    targets = np.where(np.isin(every, kept), np.searchsorted(kept, every), -1)
+    large_classes = np.flatnonzero(np.bincount(every[every >= 0]) >= TrainSettings.min_rows)
+    targets = np.where(np.isin(every, large_classes), np.searchsorted(large_classes, every), -1)
     groups = np.arange(len(targets))
     return targets, split_rows(targets, groups, test_share=0.2, validation_share=0.2, generator=generator)
 
@@ -64,14 +68,14 @@ def measure(
         notes=[],
         content_sha256="",
     )
-    found: dict[str, dict[str, float]] = {"seconds": {}}
+    figures: dict[str, dict[str, float]] = {"seconds": {}}
     for way, problem in (
         ("plain", plain),
         ("views", replace(plain, views={(IMAGE, vectors.encoders[IMAGE]): views})),
     ):
         started = time.process_time()
         trained = train_heads(Experiment.of(problem, settings, sides=SIDES), settings).trained
-        found["seconds"][way] = time.process_time() - started
+        figures["seconds"][way] = time.process_time() - started
         for name in (IMAGE, *settings.fusions):
             head = trained[name].head
             rows = torch.from_numpy(split.test)
@@ -81,15 +85,15 @@ def measure(
             ]
             for suffix, answer in (("", logs[0]), (", averaged", torch.stack(logs).mean(0))):
                 reached = scores(targets[split.test], answer.argmax(1).numpy(), int(targets.max()) + 1)
-                found.setdefault(name, {})[way + suffix] = 100 * reached["macro_f1"]
-    return found
+                figures.setdefault(name, {})[way + suffix] = 100 * reached["macro_f1"]
+    return figures
 
 
-def show(found: Sequence[Mapping[str, Mapping[str, float]]]) -> None:
+def show(draws: Sequence[Mapping[str, Mapping[str, float]]]) -> None:
     """Print a line a head and way."""
-    for head in found[0]:
-        for way in found[0][head]:
-            reached, plain = (np.array([one[head][which] for one in found]) for which in (way, "plain"))
+    for head in draws[0]:
+        for way in draws[0][head]:
+            reached, plain = (np.array([draw[head][compared_way] for draw in draws]) for compared_way in (way, "plain"))
             wide, gain = interval(reached - plain)
             gained = (
                 "" if way == "plain" or head == "seconds" else f"{gain:+5.1f} [{gain - wide:+.1f}, {gain + wide:+.1f}]"
@@ -108,20 +112,20 @@ def command(
     cache: Path, label: str, encoders: tuple[str, ...], per_class: str, draws: int, json_path: Path | None
 ) -> None:
     """Print a table a number of labels, as it is measured."""
-    vectors, every = load(cache, label, dict(one.split("=", 1) for one in encoders))
+    vectors, every = load(cache, label, dict(choice.split("=", 1) for choice in encoders))
     with Cache(cache) as opened:
         views = load_views(opened, vectors.encoders[IMAGE], vectors.present[IMAGE], memory=None)
     table = []
     for labelled in per_class.split(","):
-        found = []
+        measured = []
         for seed in range(draws):
             targets, split = draw(every, labelled, np.random.default_rng(seed))
             settings = TrainSettings(fusions=("early",), seed=seed, controls=(), precision="fp32", device="cpu")
-            found.append(measure(vectors, views, targets, split, settings))
+            measured.append(measure(vectors, views, targets, split, settings))
         n_classes, sides = int(targets.max()) + 1, {side: len(rows) for side, rows in vars(split).items()}
         click.echo(f"{label}, {labelled} a class, {n_classes} classes, {draws} draws, {1 + len(views)} views: {sides}")
-        show(found)
-        table.append({"label": label, "per_class": labelled, "classes": n_classes, "rows": sides, "draws": found})
+        show(measured)
+        table.append({"label": label, "per_class": labelled, "classes": n_classes, "rows": sides, "draws": measured})
         if json_path is not None:
             json_path.write_text(json.dumps(table, indent=1), encoding="utf-8")
 

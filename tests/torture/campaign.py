@@ -20,24 +20,24 @@ from forked import Forked
 
 T = TypeVar("T")
 
-LOST, AGAIN, WRONG, UNNAMED = "lost", "encoded again", "wrong", "unnamed"  # the kinds of a loss
+KINDS = LOST, AGAIN, WRONG, UNNAMED = ("lost", "encoded again", "wrong", "unnamed")  # of losses
 
 
 class LossError(AssertionError):
     """What must not happen: acknowledged work is gone or done again, something is wrong, or an error has no name."""
 
-    def __init__(self, kind: str, what: str) -> None:
-        super().__init__(kind, what)
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(kind, message)
         self.kind = kind
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.args[1]}"
 
 
-def require(holds: object, kind: str, what: object) -> None:
-    """Raise a `LossError` unless it holds."""
+def require(holds: object, kind: str, message: object) -> None:
+    """Raise a `LossError` unless a condition holds."""
     if not holds:
-        raise LossError(kind, str(what))
+        raise LossError(kind, str(message))
 
 
 @dataclass
@@ -61,15 +61,15 @@ class Tools:
         self._servers: dict[int, Forked] = {}
 
     def commands(self, number: int = 0) -> Forked:
-        """Return a process that runs commands; those of two numbers run beside each other."""
+        """Return the process of a number, which runs commands; those of two numbers run beside each other."""
         if number not in self._servers:
             self._servers[number] = Forked("forked_commands.py")
         return self._servers[number]
 
     def pick(self, cases: Sequence[T], number: int) -> T:
         """Return the case of a trial: each once, in an order of the seed's, before any comes again."""
-        turn, place = divmod(number, len(cases))
-        return cases[random.Random(f"{self.seed} {turn}").sample(range(len(cases)), len(cases))[place]]
+        turn, position = divmod(number, len(cases))
+        return cases[random.Random(f"{self.seed} {turn}").sample(range(len(cases)), len(cases))[position]]
 
     def close(self) -> None:
         """End the processes."""
@@ -94,10 +94,10 @@ class Campaign:
 
 
 def in_child(function: Callable[[], Any], *, timeout_s: int) -> Any:
-    """Return what a function gives in a child of this process, where it may crash or hang.
+    """Return what a function returns in a child of this process, where it may crash or hang.
 
     Raises:
-        LossError: it did; or what the function raised.
+        LossError: the child crashed or hung, or the function raised an error.
     """
     reader, writer = os.pipe()
     with warnings.catch_warnings():

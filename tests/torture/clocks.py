@@ -33,8 +33,8 @@ def prepare(_: Tools) -> Callable[[Trial], None]:
                 extract(catalogue, cache_path, settings=ExtractSettings(n_workers=1), encoders=encoders)
             with Cache(cache_path) as cache:
                 keys = cache.keys("image").astype(str)[cache.rows("image")].tolist()
-            wanted = [hashlib.sha256(picture.read_bytes()).hexdigest() for picture in pictures]
-            require(keys == wanted, WRONG, f"in turn {turn} a product has the key of other bytes than its picture's")
+            expected = [hashlib.sha256(picture.read_bytes()).hexdigest() for picture in pictures]
+            require(keys == expected, WRONG, f"in turn {turn} a product has the key of other bytes than its picture's")
             trial.counts["extractions"] += 1
 
     return jump

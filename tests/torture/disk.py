@@ -35,13 +35,13 @@ class Disk:
 
     def __init__(self, start: Path) -> None:
         self.live: dict[str, int] = {".": 0}  # folders by their paths, as the process sees them
-        self.kept: dict[int, dict[str, File | int | None]] = defaultdict(dict)
+        self.on_disk: dict[int, dict[str, File | int | None]] = defaultdict(dict)
         self.pending: dict[int, dict[str, list[File | int | None]]] = defaultdict(lambda: defaultdict(list))
         self.synced: dict[int, bytes] = {}  # by inode
         self.n_folders = 1
         for path in sorted(start.rglob("*")):
-            where, name = self._place(str(path.relative_to(start)))
-            self.kept[where][name] = (
+            folder, name = self._parent_and_name(str(path.relative_to(start)))
+            self.on_disk[folder][name] = (
                 self._new_folder(path.relative_to(start)) if path.is_dir() else File(path.read_bytes(), True)
             )
 
@@ -50,19 +50,19 @@ class Disk:
         kind = line.get("change")
         if kind is None:
             return
-        where, name = self._place(line["path"])
+        folder, name = self._parent_and_name(line["path"])
         if kind == "fsync" and line.get("folder"):
             for entry, values in self.pending.pop(self.live[line["path"]], {}).items():
-                self.kept[self.live[line["path"]]][entry] = values[-1]
+                self.on_disk[self.live[line["path"]]][entry] = values[-1]
         elif kind == "fsync":
             self.synced[line["file"]] = content = base64.b64decode(line["content"])
-            self.pending[where][name].append(File(content, True))
+            self.pending[folder][name].append(File(content, True))
         elif kind == "rename":
-            self._rename(line, where, name)
+            self._rename(line, folder, name)
         elif kind == "mkdir":
-            self.pending[where][name].append(self._new_folder(line["path"]))
+            self.pending[folder][name].append(self._new_folder(line["path"]))
         else:  # unlink, rmdir
-            self.pending[where][name].append(None)
+            self.pending[folder][name].append(None)
             self.live.pop(line["path"], None)
 
     def write_state(self, folder: Path, chance: random.Random) -> None:
@@ -71,7 +71,7 @@ class Disk:
 
     def _write(self, number: int, folder: Path, chance: random.Random, which: str) -> None:
         folder.mkdir(parents=True)
-        entries = dict(self.kept[number])
+        entries = dict(self.on_disk[number])
         for name, values in sorted(self.pending.get(number, {}).items()):
             states = [entries.get(name), *values]
             entries[name] = {"first": states[0], "last": states[-1]}.get(which, chance.choice(states))
@@ -81,8 +81,8 @@ class Disk:
             elif entry is not None:
                 self._write(entry, folder / name, chance, which)
 
-    def _rename(self, line: Mapping[str, Any], where: int, name: str) -> None:
-        source_folder, source = self._place(line["source"])
+    def _rename(self, line: Mapping[str, Any], folder: int, name: str) -> None:
+        source_folder, source = self._parent_and_name(line["source"])
         if line.get("folder"):
             value: File | int = self.live.pop(line["source"])
             self.live[line["path"]] = value
@@ -90,11 +90,10 @@ class Disk:
             content = base64.b64decode(line["content"])
             value = File(content, self.synced.get(line["file"]) == content)
         self.pending[source_folder][source].append(None)
-        self.pending[where][name].append(value)
+        self.pending[folder][name].append(value)
 
-    def _place(self, path: str) -> tuple[int, str]:
-        folder, name = str(Path(path).parent), Path(path).name
-        return self.live[folder], name
+    def _parent_and_name(self, path: str) -> tuple[int, str]:
+        return self.live[str(Path(path).parent)], Path(path).name
 
     def _new_folder(self, path: object) -> int:
         self.live[str(path)] = self.n_folders

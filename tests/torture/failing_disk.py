@@ -9,7 +9,7 @@ from collections.abc import Callable
 from failing_writes import ERRNOS
 
 from torture.campaign import Campaign, Tools, Trial
-from torture.extraction import check_goes_on, disturb, starts
+from torture.extraction import check_goes_on, run_disturbed, starts
 
 
 def prepare(tools: Tools) -> Callable[[Trial], None]:
@@ -28,13 +28,13 @@ def prepare(tools: Tools) -> Callable[[Trial], None]:
         cases.append((start, {"at": 1, "do": "short", "is_lasting": True}))
 
     def fail(trial: Trial) -> None:
-        start, what = tools.pick(cases, trial.number)
-        name = what.get("only") or start.steps[what["at"] - 1]
-        number = errno.errorcode.get(what.get("errno", 0), "half")
-        where = f"{number} at {name} {what['at']}{' and later' if what.get('is_lasting') else ''}"
-        kept = disturb(tools, trial, start, where, writes=what)
-        trial.counts["failures" if what["do"] == "fail" else "short writes"] += 1
-        check_goes_on(tools, trial, start, trial.folder / "shop", kept, where)
+        start, fault = tools.pick(cases, trial.number)
+        name = fault.get("only") or start.steps[fault["at"] - 1]
+        number = errno.errorcode.get(fault.get("errno", 0), "half")
+        where = f"{number} at {name} {fault['at']}{' and later' if fault.get('is_lasting') else ''}"
+        acknowledged = run_disturbed(tools, trial, start, where, writes=fault)
+        trial.counts["failures" if fault["do"] == "fail" else "short writes"] += 1
+        check_goes_on(tools, trial, start, trial.folder / "shop", acknowledged, where)
 
     return fail
 

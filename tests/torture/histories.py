@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-from extracted import EXTRACT, acknowledged, keys_on_disk
+from extracted import EXTRACT, acknowledged_keys, keys_on_disk
 from failing_writes import ERRNOS
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
@@ -17,7 +17,7 @@ from support import image_bytes, vector_of, write_catalogue
 from cache import Cache, content_key, verify
 from embed.contents.images import decode
 from torture.campaign import AGAIN, LOST, UNNAMED, WRONG, Campaign, Tools, Trial, require
-from torture.extraction import check_told
+from torture.extraction import check_exit
 
 BROKEN = 3  # the number of the picture that is none
 PICTURES = [image_bytes((40 * n, 7, 9)) if n != BROKEN else b"<html>" for n in range(6)]
@@ -99,9 +99,9 @@ class History(RuleBasedStateMachine):
         )  # fmt: skip
         self.trial.counts["runs"] += 1
         where = f"{arguments} {order}"
-        check_told(code, stderr, where)
+        check_exit(code, stderr, where)
         require(code == 0 or order, UNNAMED, f"{where}: {stderr}")
-        new = acknowledged(log)
+        new = acknowledged_keys(log)
         require(not new & self.kept[self.encoder], AGAIN, where)
         self.kept[self.encoder] |= new
         require(set().union(*self.kept.values()) <= keys_on_disk(self.folder), LOST, where)
@@ -128,7 +128,9 @@ class History(RuleBasedStateMachine):
         with Cache(self.folder / "e.h5") as cache:
             require(cache.ids() == [str(n) for n in self.products], WRONG, f"{where}: other products")
             is_broken = [picture == BROKEN for picture, _ in self.products.values()]
-            require([one != "ok" for one in cache.statuses("image")] == is_broken, WRONG, f"{where}: other statuses")
+            require(
+                [status != "ok" for status in cache.statuses("image")] == is_broken, WRONG, f"{where}: other statuses"
+            )
             for name in cache.encoders("image"):
                 present, vectors = cache.present("image", name), cache.matrix("image", name)
                 require(name != self.encoder or (present == ~np.array(is_broken)).all(), LOST, f"{where}: vectors")
@@ -140,8 +142,10 @@ class History(RuleBasedStateMachine):
             require((cache.matrix("text") == np.stack(texts)).all(), WRONG, f"{where}: text vectors")
             for name in cache.encoders("image"):
                 keys = set(cache.keys("image")[cache.encoded("image", name)].astype(str).tolist())
-                wanted = {content_key(PICTURES[picture]) for picture, _ in self.products.values() if picture != BROKEN}
-                require(name != self.encoder or wanted <= keys, LOST, f"{where}: keys of {name}")
+                expected_keys = {
+                    content_key(PICTURES[picture]) for picture, _ in self.products.values() if picture != BROKEN
+                }
+                require(name != self.encoder or expected_keys <= keys, LOST, f"{where}: keys of {name}")
 
 
 IMAGE_VECTORS = [

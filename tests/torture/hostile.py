@@ -22,7 +22,7 @@ from embed.contents.images import decode
 from torture.campaign import UNNAMED, Campaign, LossError, Tools, Trial, in_child, require
 from torture.targets import answer, kinds_of, targets
 
-MOST_BYTES = 2**30  # more memory than that none of these small files may take
+MOST_BYTES = 2**30  # of memory; no small file may take more
 ODD = (None, True, -1, 0, 2**70, 1e308, "", "\0", "../x", "x" * 70_000, [], {}, [[]], {"": None}, [None] * 999)
 CATALOGUES = {
     "data.csv": b'id,image,text,label\n1,a.png,"a, b",x\n2,b.png,"c ""d""",y\n\xff,\xe9,,\n',
@@ -40,14 +40,14 @@ def prepare(tools: Tools) -> Callable[[Trial], None]:
 
     def give(trial: Trial) -> None:
         kind = tools.pick(KINDS, trial.number)
-        here = trial.folder / "shop"
+        altered_folder = trial.folder / "shop"
         for _ in range(2 if trial.is_small else 20):
             seed = trial.random.randrange(2**32)
-            shutil.rmtree(here, ignore_errors=True)
-            shutil.copytree(folder, here)
+            shutil.rmtree(altered_folder, ignore_errors=True)
+            shutil.copytree(folder, altered_folder)
             if kind in kinds:
-                _alter_target(here, kind, kinds[kind], random.Random(seed))
-            in_child(partial(_read, kind, here, seed), timeout_s=60)
+                _alter_target(altered_folder, kind, kinds[kind], random.Random(seed))
+            in_child(partial(_read, kind, altered_folder, seed), timeout_s=60)
             trial.counts[f"altered: {kind}"] += 1
 
     return give
@@ -57,40 +57,40 @@ def altered(content: bytes, chance: random.Random) -> bytes:
     """Return bytes with some of them changed, left out, doubled, or from elsewhere in them."""
     changed = bytearray(content)
     for _ in range(chance.choice([1, 1, 2, 4, 16, 64])):
-        place = chance.randrange(len(changed) or 1)
-        length = min(chance.choice([1, 2, 4, 8, 32]), len(changed) - place)
-        other = chance.randrange(len(changed) or 1)
+        offset = chance.randrange(len(changed) or 1)
+        length = min(chance.choice([1, 2, 4, 8, 32]), len(changed) - offset)
+        source = chance.randrange(len(changed) or 1)
         kind = chance.choice(["random", "zeros", "ones", "from elsewhere", "left out", "doubled", "cut"])
         if kind == "random":
-            changed[place : place + length] = chance.randbytes(length)
+            changed[offset : offset + length] = chance.randbytes(length)
         elif kind in ("zeros", "ones"):
-            changed[place : place + length] = bytes([255 * (kind == "ones")]) * length
+            changed[offset : offset + length] = bytes([255 * (kind == "ones")]) * length
         elif kind == "from elsewhere":
-            changed[place : place + length] = changed[other : other + length]
+            changed[offset : offset + length] = changed[source : source + length]
         elif kind == "left out":
-            del changed[place : place + length]
+            del changed[offset : offset + length]
         elif kind == "doubled":
-            changed[place:place] = changed[place : place + length]
+            changed[offset:offset] = changed[offset : offset + length]
         elif chance.random() < 0.1:
-            del changed[place:]
+            del changed[offset:]
     return bytes(changed)
 
 
 def with_odd_value(content: bytes, chance: random.Random) -> bytes:
     """Return JSON one of whose values is another."""
-    about = json.loads(content)
-    places: list[tuple[list | dict, object]] = []
+    document = json.loads(content)
+    slots: list[tuple[list | dict, object]] = []
 
     def walk(node: object) -> None:
         items = enumerate(node) if isinstance(node, list) else node.items() if isinstance(node, dict) else ()
         for name, value in list(items):
-            places.append((node, name))  # type: ignore[arg-type]
+            slots.append((node, name))  # type: ignore[arg-type]
             walk(value)
 
-    walk(about)
-    node, name = chance.choice(places)
+    walk(document)
+    node, name = chance.choice(slots)
     node[name] = chance.choice(ODD)  # type: ignore[index]
-    return json.dumps(about).encode()
+    return json.dumps(document).encode()
 
 
 def _alter_target(here: Path, kind: str, names: list[Path], chance: random.Random) -> None:
@@ -99,7 +99,7 @@ def _alter_target(here: Path, kind: str, names: list[Path], chance: random.Rando
     is_json = path.suffix == ".json" and chance.random() < 0.7
     path.write_bytes(with_odd_value(content, chance) if is_json else altered(content, chance))
     if kind == "run" and chance.random() < 0.9:
-        (path.parent / "manifest.json").unlink(missing_ok=True)  # it would tell of the rest
+        (path.parent / "manifest.json").unlink(missing_ok=True)  # its digests would name any change
     if kind == "part":
         import hashlib
 

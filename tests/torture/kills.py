@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torture.campaign import Campaign, Tools, Trial
-from torture.extraction import check_goes_on, disturb, starts
+from torture.extraction import check_goes_on, run_disturbed, starts
 
 
 def prepare(tools: Tools) -> Callable[[Trial], None]:
-    made = starts(tools)
-    cases = [(start, at) for start in made for at in range(1, len(start.steps) + 1)]
+    all_starts = starts(tools)
+    cases = [(start, at) for start in all_starts for at in range(1, len(start.steps) + 1)]
 
     def kill(trial: Trial) -> None:
         start, at = tools.pick(cases, trial.number)
         where = f"killed at step {at}, {start.steps[at - 1]}"
-        kept = disturb(tools, trial, start, where, writes={"at": at})
+        acknowledged = run_disturbed(tools, trial, start, where, writes={"at": at})
         trial.counts["kills"] += 1
-        check_goes_on(tools, trial, start, trial.folder / "shop", kept, where)
+        check_goes_on(tools, trial, start, trial.folder / "shop", acknowledged, where)
 
     return kill
 

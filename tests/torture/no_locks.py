@@ -8,11 +8,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from extracted import acknowledged
+from extracted import acknowledged_keys
 
 from cache import Journal
 from torture.campaign import UNNAMED, WRONG, Campaign, Tools, Trial, require
-from torture.extraction import ORDER, check_goes_on, check_kept, check_told, starts
+from torture.extraction import ORDER, check_exit, check_goes_on, check_nothing_lost, starts
 
 NUMBERS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -25,26 +25,26 @@ def prepare(tools: Tools) -> Callable[[Trial], None]:
         folder, number = Path(shutil.copytree(start.folder, trial.folder / "shop")), NUMBERS[trial.number % 3]
         where = f"{start.kind}, without locks, killed at step {at}"
         code, stderr, log = tools.commands().run(folder, **ORDER, writes={"at": at}, without_locks=number)
-        check_told(code, stderr, where)
-        kept = acknowledged(log) | start.keys
-        check_kept(folder, kept, where)
+        check_exit(code, stderr, where)
+        acknowledged = acknowledged_keys(log) | start.keys
+        check_nothing_lost(folder, acknowledged, where)
         trial.counts["kills"] += code == -9
         lock = folder / "e.h5.journal" / "lock"
         if lock.exists():
-            remove_as_told(tools, folder, number, where)
-            check_kept(folder, kept, where)
+            remove_stale_lock(tools, folder, number, where)
+            check_nothing_lost(folder, acknowledged, where)
         check_locks(tools, trial, folder, number, where)
-        check_goes_on(tools, trial, start, folder, kept, where)
+        check_goes_on(tools, trial, start, folder, acknowledged, where)
 
     return kill
 
 
-def remove_as_told(tools: Tools, folder: Path, number: int, where: str) -> None:
+def remove_stale_lock(tools: Tools, folder: Path, number: int, where: str) -> None:
     """Check that the next run is told to remove the lock's file, and do that."""
     code, stderr, _ = tools.commands().run(folder, **ORDER, without_locks=number)
-    told = re.search(r"If it has ended, remove (\S+) and type the same line again", stderr)
-    require(code == 1 and told, UNNAMED, f"{where}, then: {code} {stderr}")
-    (folder / told[1]).unlink()
+    advice = re.search(r"If it has ended, remove (\S+) and type the same line again", stderr)
+    require(code == 1 and advice, UNNAMED, f"{where}, then: {code} {stderr}")
+    (folder / advice[1]).unlink()
 
 
 def check_locks(tools: Tools, trial: Trial, folder: Path, number: int, where: str) -> None:

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from extracted import ROWS, STARTS, acknowledged, keys_on_disk, n_encoded
+from extracted import ROWS, STARTS, acknowledged_keys, keys_on_disk, n_encoded
 from support import write_catalogue
 
 from embed.contents.hash_cache import MAGIC
 from heads.errors import HeadError, RunError
 from heads.runs.folder import load_heads
 from torture.campaign import AGAIN, LOST, UNNAMED, WRONG, LossError, Tools, require
-from torture.extraction import ORDER, check_kept, starts
-from torture.trained import TRAIN, start
+from torture.extraction import ORDER, check_nothing_lost, starts
+from torture.trained import TRAIN, trained_start
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,21 @@ class Recording:
     log: list[dict[str, Any]] = field(default_factory=list)
 
     def record(self, without: str | None = None) -> Recording:
-        """Return it with the log of a run, in which the fsync of a place may be left out."""
+        """Return it with the log of a run, in which the fsync of one `sync_site` may be left out."""
         folder = Path(shutil.copytree(self.start, self.tools.folder / "recorded"))
         writes = {"record": True, "without": without}
         code, stderr, log = self.tools.commands().run(folder, **self.order, writes=writes)
         assert code == 0, stderr
         shutil.rmtree(folder)
-        return replace(self, log=[line for line in log if "change" in line or "kept" in line])
+        return replace(self, log=[line for line in log if "change" in line or "acknowledged" in line])
 
     @property
-    def places(self) -> set[str]:
-        """Where the run brings something to the disk."""
-        return {line["place"] for line in self.log if line.get("change") == "fsync"}
+    def sync_sites(self) -> set[str]:
+        """The functions of the run that call fsync."""
+        return {line["site"] for line in self.log if line.get("change") == "fsync"}
 
     def check(self, folder: Path, log: list[dict[str, Any]], is_done: bool, where: str) -> None:
-        """Check what was promised by then.
+        """Check the promises that the run had made by the end of a log.
 
         Raises:
             LossError: it does not hold.
@@ -60,14 +60,14 @@ class Extraction(Recording):
     """What is acknowledged is on the disk."""
 
     def check(self, folder: Path, log: list[dict[str, Any]], is_done: bool, where: str) -> None:
-        check_kept(folder, keys_on_disk(self.start) | acknowledged(log), where)
+        check_nothing_lost(folder, keys_on_disk(self.start) | acknowledged_keys(log), where)
         require((folder / "e.h5").exists() or not is_done, LOST, f"{where}: the cache is gone")
 
     def go_on(self, folder: Path, where: str) -> None:
-        kept = keys_on_disk(folder)
+        keys_before = keys_on_disk(folder)
         code, stderr, log = self.tools.commands().run(folder, **ORDER)
         require(code == 0, UNNAMED, f"{where}, then: {code} {stderr}")
-        require(not acknowledged(log) & kept and n_encoded(log) <= 10, AGAIN, where)
+        require(not acknowledged_keys(log) & keys_before and n_encoded(log) <= 10, AGAIN, where)
 
 
 class Training(Recording):
@@ -94,12 +94,13 @@ def recordings(tools: Tools) -> list[Recording]:
         bare, damaged = tools.folder / "without pictures", tools.folder / "a damaged part"
         write_catalogue(bare, [{**row, "image": ""} for row in ROWS])
         (bare / "e.h5.hints").write_bytes(MAGIC + hashlib.sha256(b"").digest())  # new ones would sync the folder, too
-        usual = {one.kind: one.folder for one in starts(tools) if one.kind in STARTS[::2]}
+        usual = {start.kind: start.folder for start in starts(tools) if start.kind in STARTS[::2]}
         shutil.copytree(usual[STARTS[2]], damaged)
         part = min(damaged.glob("e.h5.journal/*.part.h5"))
         part.write_bytes(part.read_bytes()[:-1])
         folders = {bare.name: bare, **usual, damaged.name: damaged}
-        made = [Extraction(name, folder, ORDER, tools) for name, folder in folders.items()]
+        runs: list[Recording] = [Extraction(name, folder, ORDER, tools) for name, folder in folders.items()]
         train = {"command": "heads-train", "arguments": TRAIN}
-        tools.cached["recordings"] = [one.record() for one in [*made, Training("training", start(tools), train, tools)]]
+        runs.append(Training("training", trained_start(tools), train, tools))
+        tools.cached["recordings"] = [run.record() for run in runs]
     return tools.cached["recordings"]

@@ -21,8 +21,8 @@ from torture import (
 from torture.campaign import Campaign
 
 CAMPAIGNS: dict[str, Campaign] = {
-    one.name: one
-    for one in (
+    campaign.name: campaign
+    for campaign in (
         kills.CAMPAIGN,
         kills_in_a_row.CAMPAIGN,
         failing_disk.CAMPAIGN,

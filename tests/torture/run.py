@@ -25,14 +25,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from cache.errors import CacheLockedError  # noqa: E402
 from cache.system.lock import WriterLock  # noqa: E402
-from torture.campaign import UNNAMED, Campaign, LossError, Tools, Trial  # noqa: E402
+from torture.campaign import KINDS, UNNAMED, Campaign, LossError, Tools, Trial  # noqa: E402
 from torture.registry import CAMPAIGNS  # noqa: E402
 
 STATE = "state.json"
 
 
 class Session:
-    """What is done of a torture: its seed, and of each campaign the next trial's number and what was counted."""
+    """The state of a torture: its seed, and of each campaign the next trial's number and what was counted."""
 
     def __init__(self, folder: Path, seed: int | None) -> None:
         self.path = folder / STATE
@@ -100,7 +100,7 @@ def run(session: Session, campaigns: list[Campaign], tools: Tools, *, folder: Pa
     ready: dict[str, Callable[[Trial], None]] = {}
     spent_s: Counter[str] = Counter()
     for _ in itertools.count():
-        campaign = min(campaigns, key=lambda one: spent_s[one.name])
+        campaign = min(campaigns, key=lambda candidate: spent_s[candidate.name])
         start = time.monotonic()
         if start > end and len(ready) == len(campaigns):
             return ""
@@ -109,7 +109,7 @@ def run(session: Session, campaigns: list[Campaign], tools: Tools, *, folder: Pa
         try:
             if campaign.name not in ready:
                 ready[campaign.name] = campaign.prepare(tools)
-                start = time.monotonic()  # what several share is nobody's time
+                start = time.monotonic()  # preparing is for several, and counts for none
             ready[campaign.name](trial)
         except Exception as error:  # noqa: BLE001 - whatever a reader raises, or Hypothesis: it was not expected
             loss = error if isinstance(error, LossError) else LossError(UNNAMED, traceback.format_exc())
@@ -127,9 +127,9 @@ def print_figures(session: Session) -> None:
     """Print what each campaign did."""
     for name, counts in session.counts.items():
         if session.n_trials[name] or counts:
-            losses = {kind: counts.get(kind, 0) for kind in ("lost", "encoded again", "wrong", "unnamed")}
-            done = {what: count for what, count in counts.items() if what not in losses}
-            figures = [f"{count:,} {what}" for what, count in [*done.items(), *losses.items()]]
+            losses = {kind: counts.get(kind, 0) for kind in KINDS}
+            work = {name: count for name, count in counts.items() if name not in losses}
+            figures = [f"{count:,} {counted}" for counted, count in [*work.items(), *losses.items()]]
             click.echo(f"{name}: {session.n_trials[name]:,} trials: {', '.join(figures)}")
 
 

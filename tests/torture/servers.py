@@ -21,7 +21,7 @@ from types import SimpleNamespace
 
 import fork_server
 import httpx
-from served import Served, served, started, stop
+from served import Served, started, stop, train_served_run
 from support import ROOT
 
 from cache import Journal, seal
@@ -31,24 +31,25 @@ IDS = [f"p{n}" for n in range(10)]
 
 
 def prepare(tools: Tools) -> Callable[[Trial], None]:
-    run = in_child(lambda: served(tools.folder / "served"), timeout_s=600)  # it leaves threads, which no fork survives
+    # In a child: it leaves threads, which no fork survives.
+    run = in_child(lambda: train_served_run(tools.folder / "served"), timeout_s=600)
     with started(run, tools.folder) as server:
-        wanted = answers(server, IDS)
+        expected = answers(server, IDS)
     cases = (damaged_run, sealed_beneath, clients_killed, without_descriptors)
 
     def serve(trial: Trial) -> None:
         case = tools.pick(cases, trial.number)
-        copied = Served(
+        copy = Served(
             Path(shutil.copytree(run.run_path, trial.folder / "run")),
             Path(shutil.copy(run.cache_path, trial.folder / "e.h5")),
             run.catalogue_path,
         )
         if case is damaged_run:
-            damaged_run(copied, trial)
+            damaged_run(copy, trial)
             return
-        with started(copied, trial.folder, "--cache", copied.cache_path) as server:
-            case(copied, server, trial)
-            require(answers(server, IDS) == wanted, WRONG, f"other answers after {case.__name__}")
+        with started(copy, trial.folder, "--cache", copy.cache_path) as server:
+            case(copy, server, trial)
+            require(answers(server, IDS) == expected, WRONG, f"other answers after {case.__name__}")
             terminate(server, trial)
 
     return serve
@@ -56,16 +57,19 @@ def prepare(tools: Tools) -> Callable[[Trial], None]:
 
 def answers(server: SimpleNamespace, ids: Sequence[str]) -> list[object]:
     with httpx.Client(timeout=120) as client:
-        found = [client.post(f"{server.url}/predict", json={"id": one}).json() for one in ids]
-    return [{name: value for name, value in one.items() if name in ("answer", "top", "heads")} for one in found]
+        responses = [client.post(f"{server.url}/predict", json={"id": product_id}).json() for product_id in ids]
+    return [
+        {name: value for name, value in response.items() if name in ("answer", "top", "heads")}
+        for response in responses
+    ]
 
 
 def sealed_beneath(run: Served, _: SimpleNamespace, trial: Trial) -> None:
     """Put another cache in the place of the server's, perhaps then bytes that are none, and take the run away."""
-    other = trial.folder / "other.h5"
-    with Journal(other) as journal:
-        seal(other, journal, None)
-    os.replace(other, run.cache_path)
+    empty_cache = trial.folder / "other.h5"
+    with Journal(empty_cache) as journal:
+        seal(empty_cache, journal, None)
+    os.replace(empty_cache, run.cache_path)
     if trial.random.random() < 0.5:
         (trial.folder / "none").write_bytes(b"no cache")
         os.replace(trial.folder / "none", run.cache_path)
@@ -126,32 +130,36 @@ def terminate(server: SimpleNamespace, trial: Trial) -> None:
     counted = httpx.get(f"{server.url}/metrics", timeout=60).text
     n_before = 1 + sum(int(float(n)) for n in re.findall(r"(?m)^embed_once_requests_total\{.*\} (.*)$", counted))
     with ThreadPoolExecutor(16) as pool:
-        asked = [pool.submit(ask, n) for n in range(60)]
+        requests = [pool.submit(ask, n) for n in range(60)]
         time.sleep(0.2 * trial.random.random())
         code = stop(server, signal.SIGTERM)
-        statuses = [one.result() for one in asked]
-    said = server.log.read_text()
-    require("Stopped: " in said, UNNAMED, said)
-    n_begun = sum(map(int, re.findall(r"\d+", said.rpartition("Stopped: ")[2].replace(",", ""))))
+        statuses = [request.result() for request in requests]
+    output = server.log.read_text()
+    require("Stopped: " in output, UNNAMED, output)
+    n_begun = sum(map(int, re.findall(r"\d+", output.rpartition("Stopped: ")[2].replace(",", ""))))
     n_answers = sum(status is not None for status in statuses)
     trial.counts["requests at SIGTERM"] += len(statuses)
     trial.counts["of which were taken on"] += n_answers
     require(set(statuses) <= {200, 503, None}, WRONG, f"of requests at SIGTERM: {set(statuses)}")
     require(n_answers == n_begun - n_before, LOST, f"{n_begun - n_before} requests taken on, {n_answers} answers")
     require(code == 0, UNNAMED, f"SIGTERM: exit code {code}")
-    require("Traceback" not in said, UNNAMED, said)
+    require("Traceback" not in output, UNNAMED, output)
 
 
 def damaged_run(run: Served, trial: Trial) -> None:
     """Flip a bit in a file of the run: the server does not start, and says why."""
-    path = trial.random.choice(sorted(one for one in run.run_path.iterdir() if one.name != "report.html"))
+    path = trial.random.choice(sorted(file for file in run.run_path.iterdir() if file.name != "report.html"))
     content = bytearray(path.read_bytes())
     content[trial.random.randrange(len(content))] ^= 1 << trial.random.randrange(8)
     path.write_bytes(content)
-    line = [sys.executable, ROOT / "bin" / "heads-serve", run.run_path, "--port", "0", "--device", "cpu"]
-    done = fork_server.run(line, capture_output=True, text=True, timeout=120, check=False)
-    require(done.returncode == 1 and "Traceback" not in done.stderr, UNNAMED, f"a bit of {path.name}: {done.stderr}")
-    require(done.stderr.count("Error: ") == 1, UNNAMED, done.stderr)
+    command = [sys.executable, ROOT / "bin" / "heads-serve", run.run_path, "--port", "0", "--device", "cpu"]
+    completed = fork_server.run(command, capture_output=True, text=True, timeout=120, check=False)
+    require(
+        completed.returncode == 1 and "Traceback" not in completed.stderr,
+        UNNAMED,
+        f"a bit of {path.name}: {completed.stderr}",
+    )
+    require(completed.stderr.count("Error: ") == 1, UNNAMED, completed.stderr)
     trial.counts["damaged runs refused"] += 1
 
 

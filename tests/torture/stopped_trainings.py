@@ -9,12 +9,12 @@ from pathlib import Path
 from cache.errors import EmbedOnceError
 from heads.prediction.run import Run
 from torture.campaign import UNNAMED, WRONG, Campaign, LossError, Tools, Trial, require
-from torture.extraction import check_told
-from torture.trained import TRAIN, start
+from torture.extraction import check_exit
+from torture.trained import TRAIN, trained_start
 
 
 def prepare(tools: Tools) -> Callable[[Trial], None]:
-    whole = Path(shutil.copytree(start(tools), tools.folder / "training that is whole"))
+    whole = Path(shutil.copytree(trained_start(tools), tools.folder / "training that is whole"))
     code, stderr, log = tools.commands().run(whole, command="heads-train", arguments=TRAIN, writes={})
     assert code == 0, stderr
     names = {path.name for path in (whole / "runs" / "first").iterdir()}
@@ -22,11 +22,11 @@ def prepare(tools: Tools) -> Callable[[Trial], None]:
 
     def stop(trial: Trial) -> None:
         at, do = tools.pick(cases, trial.number)
-        folder = Path(shutil.copytree(start(tools), trial.folder / "shop"))
+        folder = Path(shutil.copytree(trained_start(tools), trial.folder / "shop"))
         writes = {"at": at, "do": do}
         code, stderr, _ = tools.commands().run(folder, command="heads-train", arguments=TRAIN, writes=writes)
         where = f"{do} at step {at}, {log[at - 1]}"
-        check_told(code, stderr, where)
+        check_exit(code, stderr, where)
         trial.counts["signals"] += 1
         run_path = folder / "runs" / "first"
         is_there = run_path.exists()

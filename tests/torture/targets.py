@@ -18,9 +18,7 @@ from heads.experiment.result_store import ResultCache
 from heads.prediction.run import Run
 from torture.campaign import Tools
 from torture.extraction import starts
-from torture.trained import ABLATE, TRAIN, start
-
-RESULTS = "results.sqlite"
+from torture.trained import ABLATE, MEMO, TRAIN, trained_start
 
 
 def targets(tools: Tools) -> Path:
@@ -28,14 +26,14 @@ def targets(tools: Tools) -> Path:
     folder = tools.folder / "targets"
     if not folder.exists():
         shutil.copytree(starts(tools)[2].folder, folder)
-        shutil.copytree(start(tools), folder / "heads")
+        shutil.copytree(trained_start(tools), folder / "heads")
         for command, arguments in (
             ("heads-train", TRAIN),
-            ("heads-ablate", ["e.h5", *ABLATE, "--memo", RESULTS]),
+            ("heads-ablate", ["e.h5", *ABLATE, "--memo", MEMO]),
         ):
             code, stderr, _ = tools.commands().run(folder / "heads", command=command, arguments=arguments)
             assert code == 0, stderr
-        with closing(sqlite3.connect(folder / "heads" / RESULTS)) as connection:
+        with closing(sqlite3.connect(folder / "heads" / MEMO)) as connection:
             keys = [key for (key,) in connection.execute("SELECT key FROM outcome")]
         (folder / "heads" / "keys.json").write_text(json.dumps(keys))
         for name in ("log", "stdout", "stderr"):
@@ -47,9 +45,11 @@ def kinds_of(folder: Path) -> dict[str, list[Path]]:
     """Return the files of each kind, relative to the folder."""
     patterns = {
         "cache": "e.h5", "part": "e.h5.journal/*.part.h5", "hints": "e.h5.hints",
-        "result cache": f"heads/{RESULTS}", "run": "heads/runs/first/*",
+        "result cache": f"heads/{MEMO}", "run": "heads/runs/first/*",
     }  # fmt: skip
-    return {kind: sorted(path.relative_to(folder) for path in folder.glob(one)) for kind, one in patterns.items()}
+    return {
+        kind: sorted(path.relative_to(folder) for path in folder.glob(pattern)) for kind, pattern in patterns.items()
+    }
 
 
 def read_cache(folder: Path) -> object:
@@ -60,13 +60,13 @@ def read_parts(folder: Path) -> object:
     """Return which vectors the journal's parts hold; a damaged one is set aside, which is an answer too."""
     with Journal(folder / "e.h5") as journal:
         inventory = Inventory(folder / "e.h5", journal)
-        found = {where: sorted(entry.keys) for where, entry in inventory.entries.items()}
+        keys = {entry_key: sorted(entry.keys) for entry_key, entry in inventory.entries.items()}
         vectors = {}
         for _, part in journal.parts():
             vectors |= {
                 (part.spec.modality, key): row.tobytes() for key, row in zip(part.keys, part.vectors, strict=True)
             }
-    return found, vectors
+    return keys, vectors
 
 
 def read_hints(folder: Path) -> object:
@@ -76,7 +76,7 @@ def read_hints(folder: Path) -> object:
 
 def read_results(folder: Path) -> object:
     keys = json.loads((folder / "heads" / "keys.json").read_text())
-    with ResultCache(folder / "heads" / RESULTS) as results:
+    with ResultCache(folder / "heads" / MEMO) as results:
         return {key: repr(results.get(key, n_rows=30, n_classes=2)) for key in keys}
 
 

@@ -14,7 +14,7 @@ ABLATE = ["--fusion", "early", "--folds", "2", "--max-epochs", "1", "--resamples
 MEMO = "results.sqlite"
 
 
-def start(tools: Tools) -> Path:
+def trained_start(tools: Tools) -> Path:
     """Return a folder with the cache alone, made once."""
     folder = tools.folder / "training"
     if not folder.exists():

@@ -9,25 +9,27 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from heads.experiment.result_store import ResultCache
-from torture.campaign import UNNAMED, WRONG, Campaign, Tools, Trial, require
-from torture.trained import ABLATE, MEMO, start
+from torture.campaign import AGAIN, UNNAMED, WRONG, Campaign, Tools, Trial, require
+from torture.trained import ABLATE, MEMO, trained_start
 
 
 def prepare(tools: Tools) -> Callable[[Trial], None]:
     def ablate(folder: Path, number: int, **order: float) -> tuple[int, str]:
-        here = folder / f"{number}"  # each has its own output
-        here.mkdir(exist_ok=True)
+        output_folder = folder / f"{number}"  # each has its own output
+        output_folder.mkdir(exist_ok=True)
         arguments = [str(folder / "e.h5"), *ABLATE, "--json", "--memo", str(folder / MEMO)]
-        code, stderr, _ = tools.commands(number).run(here, command="heads-ablate", arguments=arguments, **order)
+        code, stderr, _ = tools.commands(number).run(
+            output_folder, command="heads-ablate", arguments=arguments, **order
+        )
         return code, stderr
 
-    whole = Path(shutil.copytree(start(tools), tools.folder / "ablation that is whole"))
+    whole = Path(shutil.copytree(trained_start(tools), tools.folder / "ablation that is whole"))
     code, stderr = ablate(whole, 0)
     assert code == 0, stderr
-    wanted = scores(whole)
+    expected = scores(whole)
 
     def kill(trial: Trial) -> None:
-        folder = Path(shutil.copytree(start(tools), trial.folder / "shop"))
+        folder = Path(shutil.copytree(trained_start(tools), trial.folder / "shop"))
         after_s = trial.random.expovariate(3)
         with ThreadPoolExecutor(2) as pool:
             killed = pool.submit(ablate, folder, 0 if trial.is_small else 1, kill_after_s=after_s)
@@ -41,10 +43,8 @@ def prepare(tools: Tools) -> Callable[[Trial], None]:
         with ResultCache(folder / MEMO) as results:
             n_before = len(results)
             code, stderr = ablate(folder, 0)
-            require(
-                code == 0 and len(results) == n_before, "encoded again", f"{where}: jobs were trained again {stderr}"
-            )
-        require(scores(folder) == wanted, WRONG, f"{where}: other scores than of one alone")
+            require(code == 0 and len(results) == n_before, AGAIN, f"{where}: jobs were trained again {stderr}")
+        require(scores(folder) == expected, WRONG, f"{where}: other scores than of one alone")
         trial.counts["ablations"] += 3
 
     return kill
@@ -53,7 +53,9 @@ def prepare(tools: Tools) -> Callable[[Trial], None]:
 def scores(folder: Path) -> object:
     """Return what the last ablation in a folder found, without what differs between two."""
     ranking = json.loads((folder / "0" / "stdout").read_text())
-    return [{name: one[name] for name in sorted(one) if "score" in name or "f1" in name} for one in ranking["ranking"]]
+    return [
+        {name: entry[name] for name in sorted(entry) if "score" in name or "f1" in name} for entry in ranking["ranking"]
+    ]
 
 
 CAMPAIGN = Campaign(

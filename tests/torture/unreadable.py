@@ -6,10 +6,10 @@ import errno
 import itertools
 from collections.abc import Callable
 
-from extracted import undisturbed
+from extracted import run_undisturbed
 
 from torture.campaign import Campaign, Tools, Trial
-from torture.extraction import check_goes_on, disturb, starts
+from torture.extraction import check_goes_on, run_disturbed, starts
 
 ERRNOS = (errno.EIO, errno.ENOMEM, errno.EMFILE, errno.EACCES)
 
@@ -17,7 +17,7 @@ ERRNOS = (errno.EIO, errno.ENOMEM, errno.EMFILE, errno.EACCES)
 def prepare(tools: Tools) -> Callable[[Trial], None]:
     cases = []
     for start in starts(tools):
-        _, log = undisturbed(start.folder, tools.commands(), "read", merged_parts=2, reads={})
+        _, log = run_undisturbed(start.folder, tools.commands(), "read", merged_parts=2, reads={})
         steps = [line["step"] for line in log if "step" in line]
         cases += [
             (start, name, {"fail_at": at, "errno": number})
@@ -25,11 +25,11 @@ def prepare(tools: Tools) -> Callable[[Trial], None]:
         ]
 
     def fail(trial: Trial) -> None:
-        start, name, what = tools.pick(cases, trial.number)
-        where = f"{errno.errorcode[what['errno']]} at {name} {what['fail_at']}"
-        kept = disturb(tools, trial, start, where, reads=what)
+        start, name, fault = tools.pick(cases, trial.number)
+        where = f"{errno.errorcode[fault['errno']]} at {name} {fault['fail_at']}"
+        acknowledged = run_disturbed(tools, trial, start, where, reads=fault)
         trial.counts["reads that failed"] += 1
-        check_goes_on(tools, trial, start, trial.folder / "shop", kept, where)
+        check_goes_on(tools, trial, start, trial.folder / "shop", acknowledged, where)
 
     return fail
 

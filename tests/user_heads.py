@@ -1,4 +1,4 @@
-"""Heads of a user's own class: one with all that is usual, and such that cannot be trained."""
+"""Heads of a user's own class: one with the usual layers, and others that cannot be trained."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 HIDDEN_DIM = 16
 
-# For tests that write a file of it, and change the file.
+# For tests that write it to a file, and change the file.
 PLAIN_SOURCE = """
 import torch
 from torch import nn
@@ -43,10 +43,10 @@ class Usual(nn.Module):
 class Blind(Usual):
     """Never looks at what is present."""
 
-    seen: list[tuple[Tensor, Tensor]] = []  # noqa: RUF012 - the tests want what all heads of the class saw
+    calls: list[tuple[Tensor, Tensor]] = []  # noqa: RUF012 - of all heads of the class, for tests to look at
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-        self.seen.extend((inputs[name].clone(), present[name].clone()) for name in inputs)
+        self.calls.extend((inputs[name].clone(), present[name].clone()) for name in inputs)
         return super().forward(inputs, {name: torch.ones_like(mask) for name, mask in present.items()})
 
 
@@ -138,7 +138,7 @@ class Stateful(Usual):
 
 
 class Linear(nn.Module):
-    """No more than a linear map."""
+    """A linear map alone."""
 
     def __init__(self, dims: Mapping[str, int], *, n_classes: int) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class Remembering(Linear):
 
 
 class Looking(Linear):
-    """Does something else where a number is so."""
+    """Branches on the values of its inputs."""
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         if all(mask.all() for mask in present.values()):
