@@ -73,9 +73,7 @@ def rankings(evidence: Evidence, probabilities: np.ndarray) -> dict[str, np.ndar
     out_of_fold, targets = evidence.out_of_fold, evidence.targets
     rows = np.flatnonzero(out_of_fold.is_tested)
     normalised = probabilities[rows] / probabilities[rows].sum(1, keepdims=True)
-    shares = np.mean(
-        [near.vote_shares(targets, targets)[rows] for near in evidence.nearest.values()], axis=0
-    )
+    shares = np.mean([near.vote_shares(targets, targets)[rows] for near in evidence.nearest.values()], axis=0)
     issues = find_label_issues(targets[rows], normalised, return_indices_ranked_by="self_confidence")
     scores = get_label_quality_scores(targets[rows], normalised)
     rank = rank_labels(evidence)

@@ -187,17 +187,19 @@ def _parity(jobs: list[Any], bench: Bench) -> dict[str, object]:
     cpu, device = find_device("cpu"), find_device(bench.device)
     (cpu_fits, cpu_s), (device_fits, device_s) = (training_jobs.trained(jobs, side, "fp32") for side in (cpu, device))
     (alone,), _ = training_jobs.trained(jobs[:1], device, "fp32")
-    losses = [
-        abs(epoch["train_loss"] - cpu_epoch["train_loss"])
+    differences = [
+        [
+            abs(epoch["train_loss"] - cpu_epoch["train_loss"])
+            for epoch, cpu_epoch in zip(fit.history, cpu_fit.history, strict=False)
+        ]
         for fit, cpu_fit in zip(device_fits, cpu_fits, strict=True)
-        for epoch, cpu_epoch in zip(fit.history, cpu_fit.history, strict=False)
     ]
     stacked_state, alone_state = device_fits[0].module.state_dict(), alone.module.state_dict()
     accuracies = [statistics.mean(map(training_jobs.test_accuracy, jobs, fits)) for fits in (cpu_fits, device_fits)]
     return {
         "accuracy on the CPU, here": [round(accuracy, 4) for accuracy in accuracies],
-        "largest difference of the first losses": max(losses[:1], default=0.0),
-        "largest difference of losses": max(losses, default=0.0),
+        "largest difference of the first losses": max(of_fit[0] for of_fit in differences),
+        "largest difference of losses": max(map(max, differences)),
         "a stack's head is the one alone": all(
             torch.equal(stacked_state[name], alone_state[name]) for name in stacked_state
         ),
