@@ -19,7 +19,7 @@ def group_column_of(column, cells, labels=LABELS, **options):
 @pytest.mark.parametrize("column", ["handle", "made by"])
 def test_many_values_that_each_tell_the_label_are_products_whatever_the_columns_name(column):
     group_column = group_column_of(column, HANDLES)
-    assert (group_column.n_values, group_column.n_rows, group_column.told_share) == (204, 600, 1.0)
+    assert (group_column.n_values, group_column.n_rows, group_column.told) == (204, 600, 1.0)
     assert group_column.sentence("kind") == (
         f"{column}: 204 values over 600 rows, each of one kind: products of one {column} are alike"
     )

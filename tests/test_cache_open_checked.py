@@ -1,6 +1,7 @@
 """Files from elsewhere: each that is not a whole, harmless cache is refused by name, before any of it is used."""
 
 import itertools
+import json
 import os
 import resource
 import shutil
@@ -32,6 +33,7 @@ from cache import (
 from cache.commands.info import info as cache_info
 from cache.commands.verify import verify as cache_verify
 from cache.format.layout import CACHE_FORMAT, FORMAT_VERSION, PART_FORMAT, open_checked
+from cache.format.writer import content_sha256
 
 pytestmark = pytest.mark.slow
 
@@ -638,6 +640,18 @@ def test_a_flip_in_what_has_no_checksum_is_found_when_it_is_read(tmp_path, name)
         cache.spec("image", "synthetic")
         cache.content_spec("text")
     assert verify(path)
+
+
+def test_a_digest_that_is_empty_matches_nothing(path):
+    """Whoever changes a file can write any digests: an empty one was taken for one that is checked already."""
+
+    def blank(file):
+        digests = json.loads(bytes(file["digests"][()])) | {"image/synthetic/spec": ""}
+        put("digests", np.bytes_(json.dumps(digests, sort_keys=True, indent=1).encode()))(file)
+        file.attrs["content_sha256"] = np.bytes_(content_sha256(digests))
+
+    with Cache(changed(path, blank)) as cache, pytest.raises(DamagedCacheError, match="does not match its digest"):
+        cache.spec("image", "synthetic")
 
 
 def test_a_large_table_is_left_to_the_checksums_of_its_chunks(path, monkeypatch):

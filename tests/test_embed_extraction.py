@@ -22,6 +22,7 @@ from embed import (
     ContentError,
     ExtractSettings,
     ImageEncoder,
+    SettingError,
     TextEncoder,
     TooManyBadError,
     extract,
@@ -339,6 +340,12 @@ def test_content_under_five_products_is_encoded_once_and_read_under_all(tmp_path
 
 
 # --- 5. a change of the spec never mixes vectors
+
+
+def test_an_encoder_of_a_modality_that_a_catalogue_does_not_have_is_an_error(catalogue, tmp_path):
+    with pytest.raises(SettingError, match="of image or text, got one of 'audio'"):
+        extract(catalogue, tmp_path / "c.h5", encoders=[CountingEncoder("audio")])
+    assert not list(tmp_path.glob("c.h5*"))
 
 
 @pytest.mark.parametrize("modality", ["image", "text"])

@@ -111,7 +111,10 @@ def test_columns_of_products_and_near_copies_of_the_label_are_named(tmp_path):
     assert f"key and lock together tell category in 100 % of the rows, {words}" in named
     assert not [text for text in named if "noise" in text or "code" in text]
     values = inspection.to_dict()
-    assert [one["column"] for one in values["group_columns"]] == ["handle"]
+    (group_column,) = values["group_columns"]
+    assert group_column == {
+        "column": "handle", "n_values": 150, "n_rows": 600, "is_named": True, "told": 1.0, "is_sampled": False,
+    }  # fmt: skip
     assert [one["columns"] for one in values["near_leaks"]] == [("shelf",), ("key", "lock")]
     assert "pass --group-column handle" in render_summary(inspection).replace("\n  ", " ")
     without = inspect(catalogue, settings=replace(QUICK, extract=ExtractSettings(where="category == 'c0'")))

@@ -122,7 +122,7 @@ def guess_kind(cells: Iterable[str]) -> str | None:
 
 
 def is_missing(cell: str, kind: str) -> bool:
-    """Return whether a cell is missing: it is empty, or a word such as ``NA`` in a column that is not of categories.
+    """Return whether a cell is missing: it is empty, or ``NA`` and the like where others are numbers, dates, yes or no.
 
     >>> is_missing("NA", "number"), is_missing("NA", "categorical"), is_missing(" ", "categorical")
     (True, False, True)

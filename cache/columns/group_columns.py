@@ -34,15 +34,15 @@ class GroupColumn:
     n_values: int
     n_rows: int  # that have a value
     is_named: bool  # its name says so
-    told_share: float  # of the labelled rows that share their value with others: those whose label the others tell
+    told: float  # the share of the labelled rows that share their value with others: those whose label the others tell
     is_sampled: bool  # the numbers are estimates, as there are too many values to count
 
     def sentence(self, label: str | None) -> str:
         """Return what makes it likely, without a full stop."""
         approximately = "some " if self.is_sampled else ""
         of_one_label = ""
-        if label is not None and self.told_share >= LEAK:
-            of_one_label = f", {'' if self.told_share == 1 else 'nearly '}each of one {label}"
+        if label is not None and self.told >= LEAK:
+            of_one_label = f", {'' if self.told == 1 else 'nearly '}each of one {label}"
         return (
             f"{self.column}: {approximately}{self.n_values:,} values over {self.n_rows:,} rows{of_one_label}: products "
             f"of one {self.column} are alike"

@@ -39,7 +39,7 @@ path                                    shape     type     meaning
 ``/catalogue/<modality>/sample_key``    (S,)      S64      since version 4, and only where there are any: the keys of
                                                            some contents that are kept (`cache.sealed.samples`)
 ``/catalogue/<modality>/sample``        (S,)      string   with them: the contents
-``/digests``                            ()        S        JSON: the SHA-256 of each dataset (`cache.format.writer`)
+``/digests``                            ()        S        JSON: the SHA-256 of all others (`cache.format.writer`)
 ======================================  ========  =======  ==========================================================
 
 A *string* is a group of ``utf8`` (bytes, u1) and ``offset`` (N + 1, i8): cell n is ``utf8[offset[n]:offset[n + 1]]``.

@@ -54,7 +54,7 @@ class Entry:
     dim: int = 0  # 0 while there is no vector
     token_dim: int = 0  # 0 where the encoder gives no tokens
     is_sealed: bool = False  # whether the sealed cache has the encoder
-    folder: Path | None = None  # that of the first of its parts
+    folder: Path | None = None  # that of the first of its parts, while nothing is sealed
     keys: EncodedKeys = field(default_factory=lambda: EncodedKeys(KeyIndex()))
     parts: list[WaitingPart] = field(default_factory=list)
 
@@ -179,7 +179,7 @@ class Inventory:
         return {where: entry.spec for where, entry in self.entries.items()}
 
     def drop_unused(self) -> None:
-        """Drop the entries that were asked for, and have no vectors."""
+        """Drop the entries that were asked for, and have neither a place in the sealed cache nor a part."""
         self.entries = {where: entry for where, entry in self.entries.items() if entry.is_sealed or entry.parts}
         used = {modality for modality, _ in self.entries} | self._n_sealed.keys()
         self.keys = {modality: index for modality, index in self.keys.items() if modality in used}

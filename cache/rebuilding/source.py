@@ -64,7 +64,7 @@ class Source:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """Digests that are the same for two sources if they hold the same, wherever they are."""
+        """Digests that are others where another source holds something else, wherever the two are."""
         digest = "" if self.cache is None else self.cache.content_sha256
         return (digest, *sorted(part.file.path.name for part in self.parts))
 

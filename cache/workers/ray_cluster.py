@@ -60,7 +60,7 @@ class RaySettings:
 
 
 def worker_class() -> type:
-    """Return the class of a worker's actor; Ray sends it to a node by value, so it needs no module there."""
+    """Return the class of a worker's actor; Ray sends it by value, so a node without embed-once can say so."""
 
     class Worker:
         def start(self, paths: list[str], n_cores: int, version: str, content: bytes) -> None:

@@ -242,9 +242,9 @@ class RayPool:
 def _cause_of(error: Any) -> BaseException:
     """Return the named error that a worker raised; for any other error Ray's, which has the worker's traceback."""
     cause = getattr(error, "cause", None)
-    if isinstance(cause, ModuleNotFoundError):
+    if isinstance(cause, ImportError):  # of the package, or of a name that another version lacks
         return SettingError(
-            f"Expected embed-once {version_here()} on every node, as the driver has it, but one lacks it ({cause}). "
-            "Install it there."
+            f"Expected embed-once {version_here()} on every node, as the driver has it, but one lacks it or has "
+            f"another ({cause}). Install it there."
         )
     return cause if isinstance(cause, EmbedOnceError) else error

@@ -149,9 +149,7 @@ class RowCounter:
         candidates += [
             find_group_column(name, sample.pairs, times=sample.times) for name, sample in self.pairs.sampled.items()
         ]
-        return sorted(
-            filter(None, candidates), key=lambda column: (not column.is_named, -column.told_share, column.n_values)
-        )
+        return sorted(filter(None, candidates), key=lambda column: (not column.is_named, -column.told, column.n_values))
 
     def not_compared(self, profiles: Sequence[ColumnProfile]) -> list[str]:
         """Return the columns that have too many values to be held against the label."""

@@ -25,9 +25,9 @@ from embed.encoders.protocol import Encoded, Encoder, joined
 from embed.errors import ContentError, EncoderError
 from embed.extraction.disk_space import check_space
 from embed.extraction.encoding.batch import Batch
+from embed.extraction.encoding.longest_first import longest_first
 from embed.extraction.encoding.replica_pool import ReplicaPool
 from embed.extraction.source.content_source import ContentSource
-from embed.extraction.source.longest_first import longest_first
 from embed.extraction.thread_map import completed
 from embed.settings import ExtractSettings
 

@@ -133,7 +133,8 @@ class _RayRun:
     def _again(self, task: Task) -> Task | None:
         """Return what is left of a task whose worker was lost, which may have published some of it."""
         self._read_parts()
-        published = {key for keys in self._published.values() for encoder, key in keys if encoder == task.encoder}
+        all_published = self._published.values()
+        published = {key for key in task.places if any((task.encoder, key) in keys for keys in all_published)}
         remaining = task.without(published)
         if self._progress is not None:
             self._progress.advance(len(task.places) - (0 if remaining is None else len(remaining.places)))

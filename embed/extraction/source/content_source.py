@@ -27,7 +27,7 @@ from embed.contents.hash_cache import Hints
 from embed.contents.images import locate, read_image
 from embed.contents.objects import N_OBJECTS_AT_ONCE, ObjectPlace, is_object
 from embed.contents.statuses import OK, RETRIED
-from embed.errors import ContentError
+from embed.errors import ContentError, SettingError
 from embed.extraction.shard import Shard
 from embed.extraction.source.gathered_contents import gather
 from embed.extraction.source.object_listing import N_OBJECTS_A_TASK, check_buckets, list_objects, locate_all
@@ -156,11 +156,14 @@ def find_source(
     Of a `shard` the contents are those that are its own, and do not stand for products.
 
     Raises:
+        SettingError: a catalogue has no contents of that modality.
         CatalogueError: not one of the pictures that the catalogue names is there, and `needs_pictures`.
         UnreadableError: the machine lacks memory or open files.
     """
     if modality == "text":
         return _find_texts(catalogue, settings, hints, shard)
+    if modality != "image":
+        raise SettingError(f"Expected encoders of image or text, got one of {modality!r}. A catalogue has no others.")
     return _find_pictures(catalogue, settings, hints, shard, needs_pictures=needs_pictures)
 
 
