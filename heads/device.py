@@ -87,7 +87,7 @@ def give_memory_back(device: torch.device) -> None:
 
 
 def count_parallel(device: torch.device) -> int:
-    """Return how many stacks are trained beside each other: on the CPU one a core, each computing on its own."""
+    """Return how many stacks are trained beside each other there: on the CPU one a core, each computing on its own."""
     if device.type != "cpu":
         return 1
     return count_cores()

@@ -18,7 +18,7 @@ from cache.arrays.key_column import KeyColumn
 from cache.arrays.key_index import KeyIndex
 from cache.arrays.large_arrays import GrowingArray, arange, empty, full, memory_limit, row_blocks
 from cache.arrays.string_column import ColumnGatherer
-from embed.extraction.source.longest_first import longest_first
+from embed.extraction.encoding.longest_first import longest_first
 
 
 @pytest.fixture(params=[0, 10**9], ids=["on the disk", "in memory"], autouse=True)

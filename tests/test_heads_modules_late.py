@@ -194,7 +194,7 @@ def test_the_sweep_looks_at_test_rows_when_all_heads_are_done(folder, cache_path
         return lambda *arguments, **options: events.append(what) or function(*arguments, **options)
 
     monkeypatch.setattr("heads.experiment.late_fusion.sweep_simplex", noting("sweep", sweep_simplex))
-    monkeypatch.setattr("heads.experiment.findings.guards.fit_guard", noting("fit_guard", fit_guard))
+    monkeypatch.setattr("heads.experiment.guards.fit_guard", noting("fit_guard", fit_guard))
     monkeypatch.setitem(train.__globals__, "find_out", noting("find_out", find_out))
     train(cache_path, settings=replace(QUICK, weights="sweep", guard=True), runs_path=folder / "runs")
     assert [what for what in events if what != "fit_guard"] == ["sweep", "find_out", "sweep"]

@@ -14,7 +14,7 @@ import heads.modules.seeded
 from cache import EncoderSpec
 from heads.data.vectors import Vectors
 from heads.errors import HeadError
-from heads.modules.fitting.one_by_one import SEEDING
+from heads.modules.one_by_one import SEEDING
 from heads.modules.parts.standardiser import Standardise
 from heads.modules.saving.saved_head import TrainedHead, load_head
 from heads.modules.seeded import build_empty, build_seeded

@@ -8,7 +8,7 @@ from small_jobs import DIMS, small_job
 from support import DIRECT, FUSIONS
 
 from heads.head_types import head_type
-from heads.modules.fitting.one_by_one import SEEDING
+from heads.modules.one_by_one import SEEDING
 from heads.training.job import Fit
 from heads.training.scheduler import fit_jobs
 
@@ -48,7 +48,7 @@ BY_STEPS = [name for name in FUSIONS if name not in DIRECT and not head_type(nam
 def test_no_head_draws_while_another_may_be_seeded(name, monkeypatch):
     """Else another thread's head begins elsewhere, now and then. The caller's random numbers stay as they were, too."""
     watch, before = Watch(), torch.get_rng_state()
-    monkeypatch.setattr("heads.modules.fitting.one_by_one.SEEDING", watch)
+    monkeypatch.setattr("heads.modules.one_by_one.SEEDING", watch)
     ((_, fitted),) = fit_jobs([job_of(name)], device=torch.device("cpu"), dtype=torch.float32)
     assert isinstance(fitted, Fit), fitted
     watch.look()

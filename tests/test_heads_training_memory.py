@@ -19,7 +19,7 @@ from cache.system.out_of_memory import is_out_of_memory
 from heads.data.tokens import ProductTokens
 from heads.device import to_host
 from heads.errors import HeadError, HeadMemoryError
-from heads.modules.fitting.one_by_one import OneByOne
+from heads.modules.one_by_one import OneByOne
 from heads.modules.seeded import build_empty
 from heads.training.adamw import StackedAdamW
 from heads.training.footprint import _LiveBytes, footprint

@@ -281,8 +281,8 @@ class Experiment:
         logs = {
             name: member_logs
             for name, member_logs in answers.log_probabilities.items()
-            if getattr(members[name].head.module, "answers_as", None)
-            not in members  # else that member answers the same
+            # Else that member answers the same.
+            if getattr(members[name].head.module, "answers_as", None) not in members
         }
         member_weights, temperature = select(logs, answers.present, answers.targets, counts)
         description = self.describe(job)

@@ -83,7 +83,7 @@ def _rendered(
         classes=head.classes[:MOST_CLASSES],
         n_more=len(head.classes[MOST_CLASSES:]),
         inputs=inputs,
-        zeros={verdict.name: _zeros(verdict) for verdict in inputs},
+        zeros={graph_input.name: _zeros(graph_input) for graph_input in inputs},
         agreements=agreements,
         encoded=encoded,
         int8=int8,

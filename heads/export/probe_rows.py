@@ -84,9 +84,8 @@ def subset_rows(modalities: Sequence[str]) -> tuple[dict[str, Tensor], list[Tens
     membership = torch.tensor(list(itertools.product([True, False], repeat=len(modalities))))  # (S, M)
     rows = membership.repeat_interleave(n_copies, dim=0)  # (S * n_copies, M)
     pure = torch.arange(len(rows)).split(n_copies)
-    mixed = torch.arange(0, len(rows), n_copies + 1).repeat(n_copies)[
-        : len(rows)
-    ]  # each of another subset than the last
+    # Each row is of another subset than the last.
+    mixed = torch.arange(0, len(rows), n_copies + 1).repeat(n_copies)[: len(rows)]
     batches = [rows_asked[:size] for rows_asked in (*pure, mixed) for size in BATCHES]
     return {name: rows[:, index] for index, name in enumerate(modalities)}, batches
 

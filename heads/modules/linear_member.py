@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from heads.modules.fitting.log_linear_pool import fit_pool
-from heads.modules.fitting.one_by_one import drawing_apart
 from heads.modules.fitting.out_of_fold import InnerFold
 from heads.modules.fitting.rows_to_fit import RowsToFit
 from heads.modules.fitting.sklearn_fit import fit_converged
 from heads.modules.fitting.strength_search import USUAL_STRENGTH, search_strengths
 from heads.modules.logistic import layer_of
+from heads.modules.one_by_one import drawing_apart
 from heads.modules.parts.scalings import of_one_length
 
 __all__ = ["LinearMember", "MemberFit", "fit_member"]

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from heads.errors import SettingError
 from heads.metrics.scores import log_loss, scores
 from heads.modules.description import HeadDescription
-from heads.modules.fitting.one_by_one import drawing_apart
 from heads.modules.fitting.rows_to_fit import RowsToFit, take_rows
 from heads.modules.fitting.sklearn_fit import fit_converged
 from heads.modules.fitting.strength_search import search_strengths
 from heads.modules.fitting.unseen_classes import LEAST_LOG_PROBABILITY, find_seen_classes
+from heads.modules.one_by_one import drawing_apart
 from heads.modules.parts.standardiser import concatenate
 
 __all__ = ["STRENGTHS", "Logistic", "LogisticFit", "build", "fit", "fit_logistic", "layer_of"]

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from heads.modules.description import HeadDescription
-from heads.modules.fitting.one_by_one import drawing_apart
 from heads.modules.fitting.out_of_fold import inner_folds
 from heads.modules.fitting.rows_to_fit import RowsToFit, take_rows
+from heads.modules.one_by_one import drawing_apart
 from heads.modules.parts.joint_term import JointTerm, fit_offset, principal_components
 from heads.modules.stack import Stack, StackFit, fit_stack, last_temperature
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from heads.modules.description import HeadDescription
-from heads.modules.fitting.one_by_one import drawing_apart
+from heads.modules.one_by_one import drawing_apart
 from heads.modules.registry import build
 
 __all__ = ["build_empty", "build_seeded", "head_alone"]

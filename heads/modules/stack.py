@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from heads.modules.description import HeadDescription
 from heads.modules.fitting.log_linear_pool import fit_pool
-from heads.modules.fitting.one_by_one import drawing_apart
 from heads.modules.fitting.out_of_fold import HELD_ROWS, inner_folds
 from heads.modules.fitting.rows_to_fit import RowsToFit, take_rows
 from heads.modules.fitting.unseen_classes import LEAST_LOG_PROBABILITY, find_seen_classes
 from heads.modules.late import row_weights
 from heads.modules.linear_member import LinearMember, fit_member
+from heads.modules.one_by_one import drawing_apart
 from heads.modules.parts.standardiser import zero_absent
 
 __all__ = ["Stack", "StackFit", "build", "fit", "fit_stack", "last_temperature"]

@@ -171,18 +171,18 @@ def _job_rows(
 ) -> list[dict[str, Any]]:
     return [
         {
-            "place": configuration.place,
-            "head": configuration.head,
-            "encoders": configuration.encoders,
-            "settings": configuration.settings,
+            "place": line.place,
+            "head": line.head,
+            "encoders": line.encoders,
+            "settings": line.settings,
             "fold": job.fold,
-            "seed": job.seed if configuration.row.configuration.is_seeded else "",
+            "seed": job.seed if line.row.configuration.is_seeded else "",
             "outcome": outcome,
             "n_epochs": len(outcome.history),
             "source": "trained" if job in runner.trained else "remembered",
         }
-        for configuration in shown
-        for job, outcome in jobs[configuration.place].items()
+        for line in shown
+        for job, outcome in jobs[line.place].items()
     ]
 
 

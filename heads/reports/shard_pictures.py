@@ -48,17 +48,17 @@ class ShardMembers:
             tarfile.TarError: the file is no shard, or damaged.
         """
         with self._lock:
-            members = self._shards[shard] = self._shards.pop(shard, _Shard())  # the last of them
-        with members.lock:
-            if members.extents is None:
-                members.extents = dict(_members(file))
+            held = self._shards[shard] = self._shards.pop(shard, _Shard())  # the last of them
+        with held.lock:
+            if held.extents is None:
+                held.extents = dict(_members(file))
         with self._lock:
             while (
                 len(self._shards) > 1
                 and sum(len(held_shard.extents or ()) for held_shard in self._shards.values()) > MOST_MEMBERS
             ):
                 del self._shards[next(iter(self._shards))]
-        offset, n_bytes = members.extents.get(member, (0, -1))
+        offset, n_bytes = held.extents.get(member, (0, -1))
         if not 0 <= n_bytes <= most_bytes:
             raise ValueError("the shard has no such member, or one that is too large")
         file.seek(offset)

@@ -271,6 +271,5 @@ def _two_axes(figure: Figure, title: str, *, height_ratios: tuple[int, int]) -> 
 
 def _clipped(name: str, most_letters: int = MOST_LETTERS) -> str:
     clipped = name if len(name) <= most_letters else name[: most_letters - 1] + "…"
-    return (
-        f"\N{HAIR SPACE}{clipped}" if clipped.startswith("_") else clipped
-    )  # matplotlib leaves such names out of legends
+    # Matplotlib leaves names that begin so out of legends.
+    return f"\N{HAIR SPACE}{clipped}" if clipped.startswith("_") else clipped

@@ -50,7 +50,7 @@ def centre_rows(matrix: np.ndarray, is_present: np.ndarray) -> None:
 
     Shape:
         matrix: (N, D)
-        has: (N,) bool
+        is_present: (N,) bool
     """
     if is_present.any():
         matrix -= matrix.mean(axis=0, where=is_present[:, None], dtype=np.float64).astype(matrix.dtype)

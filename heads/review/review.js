@@ -70,9 +70,9 @@ function keep(product) {
 }
 
 async function exchange(options) {
-  const abortion = new AbortController();
-  const timer = setTimeout(() => abortion.abort(), TIMEOUT_MS);
-  const response = await fetch(server, { ...options, signal: abortion.signal }).catch(() => null);
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(), TIMEOUT_MS);
+  const response = await fetch(server, { ...options, signal: controller.signal }).catch(() => null);
   const reply = await response?.json().catch(() => null);
   clearTimeout(timer);
   if (!response?.ok || !reply) throw new Error(reply?.error ?? "The server does not answer.");

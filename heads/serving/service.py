@@ -199,9 +199,8 @@ async def in_time(request: Request, answer: Awaitable[Result]) -> Result:
     answers = asyncio.ensure_future(answer)
     deadline = deadline_of(request.scope)
     gone = asyncio.ensure_future(_hung_up(request))
-    answers.add_done_callback(
-        lambda future: future.cancelled() or future.exception()
-    )  # read, or asyncio warns that nobody did
+    # The exception is read, or asyncio warns that nobody did.
+    answers.add_done_callback(lambda future: future.cancelled() or future.exception())
     try:
         await asyncio.wait([answers, gone], timeout=deadline - time.monotonic(), return_when=asyncio.FIRST_COMPLETED)
         if answers.done():

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from heads.modules.fitting.one_by_one import OneByOne
+from heads.modules.one_by_one import OneByOne
 from heads.modules.parts.dropout import Dropout
 from heads.modules.seeded import build_empty
 from heads.training.job import Job

@@ -113,9 +113,8 @@ def _validate(stack: Stack, members: Sequence[Member]) -> dict[str, Tensor]:
     stack.module.eval()
     n_heads, n_classes = len(members), members[0].job.description.n_classes
     device = members[0].source.like.device
-    counts = torch.zeros(
-        3, n_heads * (n_classes + 1), device=device
-    )  # hits, labels, answers; the last class is padding
+    # Hits, labels and answers; the last class is padding.
+    counts = torch.zeros(3, n_heads * (n_classes + 1), device=device)
     totals, n_counted = torch.zeros(n_heads, device=device), torch.zeros(n_heads, device=device)
     offsets = torch.arange(n_heads, device=device)[:, None] * (n_classes + 1)
     for batch in validation_blocks(members):

@@ -29,6 +29,7 @@ log = logging.getLogger("embed_once")
 
 CPU = torch.device("cpu")
 MOST_WAITING = 16  # fits that nobody has taken yet; the threads wait before there are more
+MOST_ON_CORES = 4  # stacks beside those of a device: each has a copy of the vectors, and answers need cores, too
 POLL_S = 0.1
 
 
@@ -87,10 +88,10 @@ def fit_jobs(
         except BaseException as error:  # noqa: BLE001 - it is raised where the results are taken
             results.put(error)
 
-    THREAD_COUNT.enter()
     n_on_cores = sum(device_of(indices) != device for indices in plan.stacks)
-    n_cores = min(n_on_cores, max(1, count_cores() - plan.n_parallel))
+    n_cores = min(n_on_cores, MOST_ON_CORES, max(1, count_cores() - plan.n_parallel))
     n_threads = plan.n_parallel + n_cores
+    THREAD_COUNT.enter()
     torch.set_num_threads(max(1, torch.get_num_threads() - n_threads))  # who takes the fits shares the cores
     pool = ThreadPoolExecutor(plan.n_parallel, "stack")
     core_pool = ThreadPoolExecutor(max(1, n_cores), "core")  # beside a device, for which one thread is enough

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from heads.modules.description import HeadDescription
-from heads.modules.fitting.one_by_one import OneByOne
+from heads.modules.one_by_one import OneByOne
 from heads.modules.parts.dropout import Dropout
 from heads.modules.plugin import blame
 from heads.modules.seeded import build_empty, build_seeded

@@ -35,7 +35,7 @@ class Plan:
     """Indices of jobs, stack by stack, the longest work first."""
 
     stacks: list[list[int]]
-    n_parallel: int  # stacks that are trained beside each other
+    n_parallel: int  # stacks that are trained beside each other there
     like: Tensor  # (0,), of the type and on the device that heads compute in
 
 

@@ -18,7 +18,7 @@ from heads.device import describe_device, find_device
 from heads.experiment.augmentation import with_views
 from heads.experiment.experiment import Experiment
 from heads.experiment.findings.evaluation import Findings, find_out
-from heads.experiment.findings.guards import add_guards
+from heads.experiment.guards import add_guards
 from heads.experiment.late_fusion import Averaging, write_sweep
 from heads.experiment.problem import Problem, pose
 from heads.experiment.problem_notes import redraw_notes

@@ -24,9 +24,8 @@ __all__ = ["RayEngine", "Trainer"]
 
 TASKS_A_WORKER = 4  # so that the last ones end together, and little is lost with a worker
 
-Answer = tuple[
-    Mapping[str, str], list[tuple[str, FinishedJob]]
-]  # what was trained on, and each job's key and what came of it
+# What was trained on, and each job's key and what came of it.
+Answer = tuple[Mapping[str, str], list[tuple[str, FinishedJob]]]
 
 
 class Trainer:

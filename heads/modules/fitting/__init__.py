@@ -1,1 +1,1 @@
-"""What heads that are fitted at one go have in common."""
+"""What heads that are fitted without steps have in common, and what is fitted to a head's answers afterwards."""
