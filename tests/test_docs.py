@@ -234,6 +234,16 @@ def test_the_rooms_stand_in_the_manual_as_they_describe_themselves():
     assert [line for line in page if line.startswith("| `")] == rows
 
 
+def test_files_on_the_ways_of_data_are_where_the_manual_says():
+    """One that is named without its folder is in that of the one before it."""
+    ways = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("\n## ")[2]
+    folder = ROOT
+    for name in re.findall(r"`([\w/]+(?:\.(?:py|js|html)|/))`", ways):
+        path = ROOT / name if "/" in name else folder / name
+        assert path.exists(), name
+        folder = path if path.is_dir() else path.parent
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page):
     for link in links_of(page):
