@@ -301,6 +301,15 @@ def test_every_option_has_a_help_text(name):
     assert [option.name for option in command.params if option.param_type_name == "option" and not option.help] == []
 
 
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_variable_has_a_name_that_says_nothing(folder):
+    for path in files_in(folder):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        names |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+        assert not names & {"each", "found", "here", "own", "said", "that", "there", "those"}, path
+
+
 @pytest.mark.parametrize("name", PACKAGES)
 def test_public_names_are_sorted_and_resolve(name):
     package = importlib.import_module(name)
