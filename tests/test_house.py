@@ -91,13 +91,19 @@ def files_in(folder):
 
 
 @functools.cache
+def tree_of(source):
+    """Return the syntax tree of a source, which several rules are held against."""
+    return ast.parse(source)
+
+
+@functools.cache
 def imports_of(source):
     """Return the names of all modules that a source imports, in functions and conditions too.
 
     ``from embed import extract`` is an import of ``embed.extract``, which may be a function of it or a folder in it.
     """
     names = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree_of(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -187,7 +193,7 @@ def test_imports_follow_the_arrows(folder):
         names = imports_of(source)
         assert "relative" not in names, f"{path}: imports are absolute here"
         assert not {name.split(".")[0] for name in names} & FORBIDDEN[package], path
-        needs_an_encoder = NEEDS_AN_ENCODER in (ast.get_docstring(ast.parse(source)) or "").split("\n")[0]
+        needs_an_encoder = NEEDS_AN_ENCODER in (ast.get_docstring(tree_of(source)) or "").split("\n")[0]
         packages = {"cache", package} | ({"embed"} if package == "heads" and needs_an_encoder else set())
         assert {name.split(".")[0] for name in names} & set(PACKAGES) <= packages, path
         rooms = {lower for name in names if name.startswith(package) and (lower := room_of(name))}
@@ -201,7 +207,7 @@ def test_few_files_of_heads_need_an_encoder_and_they_import_it_in_functions_alon
     paths = [path for path in FILES if NEEDS_AN_ENCODER in path.read_text(encoding="utf-8").split("\n")[0]]
     assert {path.relative_to(ROOT / "heads").parts[0] for path in paths} == {"estimator", "export", "prediction"}
     for path in paths:
-        at_import = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if not isinstance(node, ast.If)]
+        at_import = [node for node in tree_of(path.read_text(encoding="utf-8")).body if not isinstance(node, ast.If)]
         top = ast.Module([node for node in at_import if isinstance(node, ast.Import | ast.ImportFrom)], [])
         assert not {name.split(".")[0] for name in imports_of(ast.unparse(top))} & {"embed"}
 
@@ -304,7 +310,7 @@ def test_every_option_has_a_help_text(name):
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_no_variable_has_a_name_that_says_nothing(folder):
     for path in files_in(folder):
-        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        nodes = list(ast.walk(tree_of(path.read_text(encoding="utf-8"))))
         names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
         names |= {node.arg for node in nodes if isinstance(node, ast.arg)}
         assert not names & {"each", "found", "here", "own", "said", "that", "there", "those"}, path
