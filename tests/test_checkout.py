@@ -1,17 +1,13 @@
-"""What a newcomer meets: commands of a fresh clone, the environment they make, a wheel, and a foreign `cache`."""
+"""What a newcomer meets: commands of a fresh clone, the environment they make, and a foreign `cache`."""
 
 import configparser
-import json
 import os
 import re
 import subprocess
 import sys
-import sysconfig
 import venv
-from pathlib import Path
 
 import pytest
-from drawn import draw_catalogue
 from support import ROOT
 
 pytestmark = pytest.mark.slow
@@ -111,51 +107,3 @@ def test_a_foreign_module_named_cache_is_named(command, tmp_path):
     assert completed.returncode == 1
     assert completed.stderr.splitlines()[-1].startswith("ImportError: Expected the module cache to be embed-once's")
     assert str(tmp_path / "cache.py") in completed.stderr
-
-
-# What each imports alone takes longer than all that they do.
-ONE_AFTER_ANOTHER = """
-import json, runpy, sys
-
-for sys.argv in json.loads(sys.argv[1]):
-    try:
-        runpy.run_path(sys.argv[0], run_name="__main__")
-    except SystemExit as stop:
-        if stop.code:
-            raise
-"""
-
-
-def test_a_wheel_has_all_that_the_commands_need(empty_python, tmp_path):
-    """Built from the files that git knows, and installed where there is no checkout; the libraries are lent."""
-    clone = tmp_path / "clone"
-    tracked_files = run("git", "ls-files", "-z", cwd=ROOT).stdout.split("\0")
-    for name in filter(None, tracked_files):
-        if name.partition("/")[0] not in ("tests", "docs") and (ROOT / name).is_file():
-            (clone / name).parent.mkdir(parents=True, exist_ok=True)
-            (clone / name).write_bytes((ROOT / name).read_bytes())
-    backend = "import sys, setuptools.build_meta; setuptools.build_meta.build_wheel(sys.argv[1])"  # what pip calls
-    build = run(sys.executable, "-c", backend, tmp_path, cwd=clone)
-    assert build.returncode == 0, build.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    site = Path(run(empty_python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
-    install = ("install", "--no-deps", "--no-index", "--no-compile", wheel)
-    completed = run(sys.executable, "-m", "pip", "--python", empty_python, *install)
-    assert completed.returncode == 0, completed.stderr
-    (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")  # after what is installed
-    draw_catalogue(tmp_path / "shop", n_products=60)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    (tmp_path / "bert").mkdir()
-    (tmp_path / "bert" / "config.json").write_text(json.dumps({"model_type": "bert", "vocab_size": 500, **sizes}))
-    lines = (
-        ("embed-inspect", "--no-estimate"),
-        ("embed-extract", "--modalities", "text", "--text-encoder", tmp_path / "bert", "--text-weights", "random"),
-        ("heads-train", "--max-epochs", "1", "--min-rows", "2", "--resamples", "100", "--controls", "none"),
-        ("cache-info",),
-    )
-    scripts = [[str(word) for word in (empty_python.parent / name, *options)] for name, *options in lines]
-    completed = run(empty_python, "-c", ONE_AFTER_ANOTHER, json.dumps(scripts), cwd=tmp_path / "shop")
-    assert completed.returncode == 0, completed.stderr
-    where = run(empty_python, "-c", "import heads; print(heads.__file__)", cwd=tmp_path)
-    assert where.stdout.startswith(str(site))
-    assert list((tmp_path / "shop" / "runs").glob("*/report.html"))

@@ -1,6 +1,7 @@
 """The container's steps, run as a script where there is no engine: what is installed, who runs it, and its health."""
 
 import http.server
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from drawn import draw_catalogue
 from support import ROOT
 
 pytestmark = pytest.mark.slow
@@ -48,13 +50,8 @@ def image(tmp_path_factory):
     }
     for name, argument in instructions():
         if name == "COPY":
-            *sources, target = argument.replace("/src", f"{root}/src").split()
-            for source in sources:
-                if (ROOT / source).is_dir():
-                    shutil.copytree(ROOT / source, target, ignore=shutil.ignore_patterns("__pycache__"))
-                else:
-                    Path(target).mkdir(parents=True, exist_ok=True)
-                    shutil.copy(ROOT / source, target)
+            *sources, target = argument.split()
+            copy_tracked(sources, f"{root}{target}")
         elif name == "RUN":
             script = argument.replace(LIBRARIES, f"{root}{LIBRARIES}").replace("/src", f"{root}/src")
             completed = subprocess.run(
@@ -64,6 +61,16 @@ def image(tmp_path_factory):
             if "venv" in script:
                 lend(root)
     return root
+
+
+def copy_tracked(sources, target):
+    """Copy files of the checkout, and what folders of it hold, but nothing that git does not know."""
+    command = ["git", "ls-files", "-z", "--", *sources]
+    tracked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in filter(None, tracked):
+        copied = Path(target, name.removeprefix(f"{sources[0]}/"))  # of a folder, what it holds is copied
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copied)
 
 
 def lend(root):
@@ -90,6 +97,42 @@ def test_image_has_the_server_and_nothing_of_the_checkout(image):
     options = [word for word in re.findall(r'"(.+?)"', only("CMD")) if word.startswith("--")]
     assert options
     assert all(option in completed.stdout for option in options)
+
+
+# What each imports alone takes longer than all that they do.
+ONE_AFTER_ANOTHER = """
+import json, runpy, sys
+
+for sys.argv in json.loads(sys.argv[1]):
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as stop:
+        if stop.code:
+            raise
+"""
+
+
+def test_what_is_installed_has_all_that_the_commands_need(image, tmp_path):
+    """Built from the files that git knows, and run where there is no checkout."""
+    draw_catalogue(tmp_path / "shop", n_products=60)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text(json.dumps({"model_type": "bert", "vocab_size": 500, **sizes}))
+    lines = (
+        ("embed-inspect", "--no-estimate"),
+        ("embed-extract", "--modalities", "text", "--text-encoder", tmp_path / "bert", "--text-weights", "random"),
+        ("heads-train", "--max-epochs", "1", "--min-rows", "2", "--resamples", "100", "--controls", "none"),
+        ("cache-info",),
+    )
+    folder = f"{image}{LIBRARIES}/bin"
+    scripts = json.dumps([[f"{folder}/{name}", *map(str, options)] for name, *options in lines])
+    code = f"{ONE_AFTER_ANOTHER}\nprint(sys.modules['heads'].__file__)"
+    completed = subprocess.run(
+        [f"{folder}/python", "-c", code, scripts], cwd=tmp_path / "shop", capture_output=True, text=True, check=False
+    )
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout.splitlines()[-1].startswith(f"{image}{LIBRARIES}")
+    assert list((tmp_path / "shop" / "runs").glob("*/report.html"))
 
 
 def test_page_is_among_what_is_installed(image):
