@@ -8,6 +8,7 @@ import json
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 from embed.catalogue.table import Table
 
@@ -62,6 +63,17 @@ def write_json_lines(folder: Path, rows: Rows, pictures: Pictures) -> Path:
     _write_files(folder, pictures)
     path = folder / "data.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def write_xml(folder: Path, rows: Rows, pictures: Pictures) -> Path:
+    _write_files(folder, pictures)
+    products = [
+        "<product>" + "".join(f"<{name}>{escape(cell)}</{name}>" for name, cell in row.items()) + "</product>\n"
+        for row in rows
+    ]
+    path = folder / "products.xml"
+    path.write_text(f'<?xml version="1.0"?>\n<products>{"".join(products)}</products>', encoding="utf-8")
     return path
 
 
@@ -177,6 +189,7 @@ WRITERS: dict[str, Callable[[Path, Rows, Pictures], Path]] = {
     "semicolons": write_semicolons,
     "tsv": write_tsv,
     "json lines": write_json_lines,
+    "xml": write_xml,
     "parquet": write_parquet,
     "parquet with bytes": write_parquet_bytes,
     "parquet with structs": write_parquet_struct,

@@ -28,6 +28,13 @@ def test_no_two_formats_have_one_suffix():
         (b'\n {"id": 1}', "JSON"),
         (b"\xef\xbb\xbf[{", "JSON"),
         ("\ufeff[ {".encode("utf-16-le"), "JSON"),
+        (b'\xef\xbb\xbf<?xml version="1.0"?>', "XML"),
+        ('\ufeff<?xml version="1.0"?>'.encode("utf-16-le"), "XML"),
+        (b'<rss version="2.0">', "XML"),
+        (b"<SHOP>\n<SHOPITEM>", "XML"),
+        (b"<Table><Row>", None),  # HTML in capitals
+        (b'<html lang="en">', None),
+        (b"<id>,<text>\n1,mug", None),
         (b"PAR1\x15\x04", "Parquet"),
         (b"PK\x03\x04" + bytes(26) + b"[Content_Types].xml", "Excel"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1", "old Excel"),

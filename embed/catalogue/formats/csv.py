@@ -25,7 +25,7 @@ __all__ = ["CsvTable"]
 PIECE_ROWS = 1024  # parsed at once
 MAX_CELL = 2**24  # characters; what is longer is taken for a quote that nobody closed
 TOO_LONG = f"has more than {MAX_CELL:,} characters in a cell, or too many in all"
-_MARKUP = re.compile(r"<(!doctype|html|head|body|table|\?xml)\b", re.IGNORECASE)
+_MARKUP = re.compile(r"<(!doctype|html|head|body|table)\b", re.IGNORECASE)
 N_LOOKED_AT = 200  # lines, to guess the delimiter of a file that is no table with another
 
 
@@ -176,7 +176,7 @@ class CsvTable:
             raise CatalogueError(f"Expected the catalogue to have a header and rows, but {self.path} is empty.")
         if _MARKUP.match(names[0]):
             raise CatalogueError(
-                f"Expected the catalogue to be a table, but {self.path} is HTML or XML, whatever its name says. Open "
+                f"Expected the catalogue to be a table, but {self.path} is HTML, whatever its name says. Open "
                 "it in a spreadsheet, and save it as .xlsx or CSV."
             )
         if any("\0" in name for name in names):

@@ -6,7 +6,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -86,14 +86,20 @@ class JsonLinesTable:
             yield batch
         self.bad_lines.check_most(n_good, hint=hint_for(self._first_bad))
 
+    @contextmanager
+    def _items(self) -> Iterator[tuple[str, Iterator[tuple[int, str]]]]:
+        """Yield what the objects are called, ``line`` or ``item``, and their numbers from 1 with their texts."""
+        with open_text(self.path, self.encoding) as file:
+            yield find_items(file, self.path)
+
     def _single_object_hint(self) -> str:
         """Return what to do if the one object of the file holds all products; "" where it is one.
 
         Raises:
             CatalogueError: it is COCO's.
         """
-        with open_text(self.path, self.encoding) as file:
-            for _, text in find_items(file, self.path)[1]:
+        with self._items() as (_, items):
+            for _, text in items:
                 if isinstance(document := _loaded(text), dict):
                     return hint_for_single_object(document, self.path, keeps_lists=self.keeps_lists)
         return ""
@@ -101,8 +107,7 @@ class JsonLinesTable:
     def _rows(self, plain: Sequence[str] = ()) -> Iterator[dict[str, str | None]]:
         """Yield the objects, each name's cell or None, and count the bad: also those with None for a `plain` name."""
         self._first_bad = ""
-        with open_text(self.path, self.encoding) as file:
-            unit, items = find_items(file, self.path)
+        with self._items() as (unit, items):
             self.bad_lines = BadLines(self.path, is_error=self.is_error, unit=unit)
             for number, text in items:
                 try:
