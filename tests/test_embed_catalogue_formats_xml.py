@@ -71,20 +71,25 @@ def test_items_of_a_feed_are_the_products_whatever_its_name_says(name, caplog):
     rows = read(gzip.compress(GOOGLE.encode()) if name.endswith(".gz") else GOOGLE, name)
     assert rows == [
         {
-            "g:id": "01", "title": "Red mug", "description": "<p>Tea &amp; more</p>", "g:image_link": "1.jpg",
-            "g:additional_image_link": "1b.jpg. 1c.jpg", "g:product_type": "Home > Mugs",
-            "g:shipping_country": "DE. AT", "g:shipping_price": "3 EUR. 4 EUR",
+            "id": "01", "title": "Red mug", "description": "<p>Tea &amp; more</p>", "image_link": "1.jpg",
+            "additional_image_link": "1b.jpg. 1c.jpg", "product_type": "Home > Mugs",
+            "shipping_country": "DE. AT", "shipping_price": "3 EUR. 4 EUR",
         },
         {
-            "g:id": "02", "title": "Blue mug", "description": "", "g:image_link": "2.jpg",
-            "g:additional_image_link": "", "g:product_type": "Home > Mugs", "g:shipping_country": "",
-            "g:shipping_price": "",
+            "id": "02", "title": "Blue mug", "description": "", "image_link": "2.jpg",
+            "additional_image_link": "", "product_type": "Home > Mugs", "shipping_country": "",
+            "shipping_price": "",
         },
     ]  # fmt: skip
     assert "its elements rss/channel/item." in caplog.text
     roles = read_catalogue(name).roles
-    assert (roles["image"], roles["text"]) == ("g:image_link", "title")
+    assert (roles["image"], roles["text"]) == ("image_link", "title")
     assert list(read_catalogue(name).ids) == ["01", "02"]
+
+
+def test_a_prefix_stays_where_another_part_is_called_so():
+    (row,) = read("<l><p><title>a</title><g:title>b</g:title><g:price>1</g:price></p></l>")
+    assert row == {"title": "a", "g:title": "b", "price": "1"}
 
 
 def test_offers_are_the_products_and_not_the_more_numerous_categories():

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cache.columns.column_names import USUAL_NAMES, usual_columns
 from embed.catalogue.formats.json_lines import JsonLinesTable
-from embed.catalogue.formats.xml_elements import ElementPath, Value, elements_of
+from embed.catalogue.formats.xml_elements import Element, ElementPath, Value, elements_of
 from embed.contents.texts import SEPARATOR
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
@@ -29,27 +30,35 @@ log = logging.getLogger("embed_once")
 class XmlFeed(JsonLinesTable):
     """The products of an XML file as rows of text, which are read as the objects of a JSON file are.
 
-    Products are the elements that `find_product_path` finds; what is in them and their attributes are the cells. A part
-    that comes several times is a list where pictures and labels may be lists; else its texts are joined to one.
+    Products are the elements that `find_product_path` finds. What is in them and their attributes are the cells, whose
+    names lose a prefix (`g:`) where no other part is called so. A part that comes several times is a list where
+    pictures and labels may be lists; else its texts are joined to one.
 
     Raises:
         CatalogueError: nothing in the file is a product, or it is not well-formed.
     """
 
     def __init__(self, path: Path, settings: ExtractSettings) -> None:
-        self._requested_encoding = settings.encoding
-        self._product_path = find_product_path(path, settings.encoding)
+        self.path = path
+        self._encoding = settings.encoding
+        self._product_path = find_product_path(path, self._encoding)
+        first_products = self._products(most_bytes=LOOKED_AT_BYTES)
+        self._short_names = _short_names({name for product in first_products for name in product.values()})
         log.info("The products of %s are its elements %s.", path, "/".join(self._product_path))
         super().__init__(path, settings)
 
     @contextmanager
     def _items(self) -> Iterator[tuple[str, Iterator[tuple[int, str]]]]:
-        elements = elements_of(self.path, self._requested_encoding, self._product_path)
-        products = (element for element in elements if element.path == self._product_path)
-        yield "product", ((number, self._json(product.values())) for number, product in enumerate(products, 1))
+        yield "product", ((number, self._json(product.values())) for number, product in enumerate(self._products(), 1))
+
+    def _products(self, *, most_bytes: float = math.inf) -> Iterator[Element]:
+        for element in elements_of(self.path, self._encoding, self._product_path, most_bytes=most_bytes):
+            if element.path == self._product_path:
+                yield element
 
     def _json(self, values_by_name: dict[str, list[Value]]) -> str:
-        return json.dumps({name: self._value(name, values) for name, values in values_by_name.items()})
+        named_values = ((self._short_names.get(name, name), values) for name, values in values_by_name.items())
+        return json.dumps({name: self._value(name, values) for name, values in named_values})
 
     def _value(self, name: str, values: Sequence[Value]) -> Any:
         """Return a part's one value, or several as a list that the table keeps or chooses from, or as one text."""
@@ -93,3 +102,14 @@ def find_product_path(path: Path, encoding: str | None) -> ElementPath:
         return counts[path] > 1, n_roles, -len(path), counts[path]
 
     return max(counts, key=rank)
+
+
+def _short_names(names: Iterable[str]) -> dict[str, str]:
+    """Return the names that have a prefix without it, where no two become one.
+
+    >>> _short_names(["title", "g:title", "g:id"])
+    {'g:id': 'id'}
+    """
+    shortened = {name: name.rpartition(":")[2] for name in names}
+    counts = Counter(shortened.values())
+    return {name: short for name, short in shortened.items() if short != name and counts[short] == 1}
