@@ -38,6 +38,47 @@ def test_each_product_has_the_cell_of_its_own_id_and_the_others_are_empty(join, 
     assert "1 of its 4 ids are not in the catalogue." in caplog.text
 
 
+ATTRIBUTES = """\
+id,Attribute Name,value
+003,color,red
+001,color,blue
+001,size,5
+001,color,green
+003,rare,x
+999,size,
+"""
+
+
+def test_a_row_for_each_attribute_becomes_a_column_for_each(join, caplog):
+    caplog.set_level(logging.INFO, "embed_once")
+    rows = join(ATTRIBUTES)
+    assert [row["color"] for row in rows] == ["", "blue. green", "", "red", ""]
+    assert [row["size"] for row in rows] == ["", "5", "", "", ""]
+    assert "Attribute Name" not in rows[0]
+    assert "y.csv has a row for each attribute of a product: 3 attributes, each with a column." in caplog.text
+
+
+def test_attributes_that_few_products_have_are_columns_where_an_option_names_them(join, caplog):
+    caplog.set_level(logging.INFO, "embed_once")
+    others = "".join(f"{n},color,red\n" for n in range(1000, 1250))
+    rows = join(ATTRIBUTES + others, label="rare")
+    assert set(rows[0]) - set(ROWS[0]) == {"color", "rare"}
+    assert rows[3]["rare"] == "x"
+    assert "2 attributes, each with a column; 1 that less than 1 % of its products have are left out." in caplog.text
+
+
+def test_attributes_are_joined_by_a_column_of_any_name(join):
+    rows = join(ATTRIBUTES.replace("id,", "number,"), [{"number": "001", "text": "cup"}], id_column="number")
+    assert rows == [{"number": "001", "text": "cup", "color": "blue. green", "size": "5", "rare": ""}]
+    assert join("number,name,value\n001,size,1\n001,height,2\n", [{"number": "001", "text": "cup"}])[0]["height"] == "2"
+
+
+def test_a_name_and_a_value_of_each_product_stay_columns(join):
+    assert join("id,name,value\n001,cup,5\n")[1]["value"] == "5"
+    with pytest.raises(CatalogueError, match="each id to stand once"):
+        join("key,label,value\n001,a,5\n001,b,5\n", [{"key": "001", "text": "cup"}], id_column="key")
+
+
 def test_lists_in_the_second_table_stay_where_an_option_names_them(join):
     labels = '[{"id": "003", "kinds": ["a", "b"], "shots": ["1.png"]}, {"id": "001", "kinds": ["c"], "shots": []}]'
     rows = join(labels, name="y.json", label="kinds", image_column="shots")

@@ -10,6 +10,7 @@ from pathlib import Path
 from cache.columns.column_names import usual_column, usual_columns
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.columns import ColumnFinder
+from embed.catalogue.long_table import is_long, spread
 from embed.catalogue.pictures.picture_lists import is_name_or_url, list_pictures
 from embed.catalogue.table import Table
 from embed.contents.file_ranges import PlacedCell
@@ -31,6 +32,7 @@ class JoinedTable:
     Ids stand in the column that is the table's in both, or has a usual name in each; else in the first column of both
     whose cells in the second are all different. Of another column that both have, the cell that is not empty counts.
 
+    A second table with a row for each attribute of a product is spread to a column each (`embed.catalogue.long_table`).
     Where the second table has several rows of an id that name a picture each, and differ in nothing but pictures and
     what tells of these, the pictures are a list.
 
@@ -50,6 +52,9 @@ class JoinedTable:
         second.bad_lines.tell()
         self.key, second_key = _find_keys(table, second, columns, path, settings)
         ids = columns.pop(second_key)
+        if is_long(columns) and len(set(ids)) < len(ids):
+            named = (settings.label, settings.image_column, settings.text_column, *settings.text_column_names)
+            ids, columns = spread(ids, columns, path, named=named)
         ids, self._cells = _with_lists(ids, columns, path, settings)
         _check_ids(ids, second_key, path)
         self._row_of = {product_id: row for row, product_id in enumerate(ids)}  # of the second table
@@ -119,7 +124,7 @@ def _find_keys(table: Table, second: Table, columns: Batch, path: Path, settings
         if (usual := ColumnFinder(second, ExtractSettings()).find("id")) is not None:
             return key, usual
     for name in table.columns:
-        if name in columns and len(set(columns[name])) == len(columns[name]):
+        if name in columns and (is_long(columns.keys() - {name}) or len(set(columns[name])) == len(columns[name])):
             return name, name
     raise CatalogueError(
         f"--labels: expected {path} and the catalogue to have a column of ids, but their columns are "
