@@ -8,8 +8,8 @@ from pathlib import Path
 import fork_server
 import pytest
 import tiny_models
+from house import HEAVY, modules_after
 from support import ROOT, image_bytes, small_catalogue
-from test_house import HEAVY, modules_after
 
 import cache.system.file_identity
 from cache import Cache, SpecConflictError

@@ -12,8 +12,8 @@ import sys
 
 import numpy as np
 import pytest
+from house import HEAVY, modules_after
 from support import class_vectors, invoke, synthetic_cache
-from test_house import HEAVY, modules_after
 from user_heads import PLAIN_SOURCE
 
 import cache.system.file_identity
