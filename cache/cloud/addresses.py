@@ -14,9 +14,10 @@ from pathlib import Path, PosixPath
 
 from cache.errors import CloudError
 
-__all__ = ["Address", "StoragePath", "address_of", "is_address", "local_only", "resolved"]
+__all__ = ["Address", "StoragePath", "address_of", "is_address", "is_url", "local_only", "resolved"]
 
-_URL = re.compile(r"(s3|gs|az):/{1,2}(?!/)")
+_ADDRESS = re.compile(r"(s3|gs|az):/{1,2}(?!/)")
+_URL = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SECRET = re.compile(r"[?&](x-amz-|x-goog-|sig=|signature|token|awsaccesskeyid|googleaccessid|se=)", re.IGNORECASE)
 
 
@@ -29,7 +30,7 @@ class StoragePath(PosixPath):
 
     def __str__(self) -> str:
         text = super().__str__()
-        return _URL.sub(r"\1://", text, count=1) if is_address(text) else text
+        return _ADDRESS.sub(r"\1://", text, count=1) if is_address(text) else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,16 @@ class Address:
 
 def is_address(path: str | os.PathLike[str]) -> bool:
     """Return whether a path is one of an object, with two slashes or with the one that pathlib leaves of them."""
-    return _URL.match(str(path)) is not None
+    return _ADDRESS.match(str(path)) is not None
+
+
+def is_url(text: str) -> bool:
+    """Return whether a text begins as a URL does, of an object or of anything else.
+
+    >>> is_url("https://shop/1.jpg"), is_url("s3://bucket/1.jpg"), is_url("images/1.jpg")
+    (True, True, False)
+    """
+    return _URL.match(text) is not None
 
 
 def address_of(path: str | os.PathLike[str]) -> Address:

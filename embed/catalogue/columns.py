@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from cache.cloud.addresses import is_url
 from cache.columns.column_names import USUAL_NAMES, no_such_column, share_filled, usual_column, usual_columns
 from cache.columns.column_types import guess_kind
 from embed.catalogue.pictures.picture_lists import is_picture_name
@@ -21,7 +22,6 @@ __all__ = ["ColumnFinder", "check_column", "check_distinct", "find_id_column", "
 MOST_LIKELY = 3  # columns that a message proposes
 LEAST_WORDS = 2.0  # of a text, on average
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 _ID = re.compile(r"[\w-]+")
 _ARROWS = {">", "\u203a", "\xbb"}  # › and » as well
 _SHORTENED = re.compile(r"[0-9][.,][0-9]+E\+[0-9]+", re.IGNORECASE)  # 4006381333931 in a narrow column
@@ -64,7 +64,7 @@ class ColumnFinder:
     def _holds_file_names(self, column: str) -> bool:
         """Return whether most cells are names of pictures' files, or URLs, which are no texts."""
         cells = [cell.strip() for cell in self.first_rows[column] if cell.strip()]
-        n_files = sum(is_picture_name(cell) or _URL.fullmatch(cell) is not None for cell in cells)
+        n_files = sum(is_picture_name(cell) or (is_url(cell) and len(cell.split()) == 1) for cell in cells)
         return 2 * n_files > len(cells)
 
     def _holds_category_paths(self, column: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cache import content_key
-from cache.cloud.addresses import is_address
+from cache.cloud.addresses import is_address, is_url
 from cache.system.name_spellings import spelling_in
 from cache.system.out_of_memory import is_out_of_memory
 from embed.contents.decode_budget import DECODE_BUDGET, decoding_bytes
@@ -38,7 +37,6 @@ STRIP_PIXELS = 2**22  # of a picture that takes several steps to RGB
 
 NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -71,7 +69,7 @@ def locate(cell: str, root: Path, *, allow_outside: bool, folders: dict[str, Pat
         raise ContentError(ABSENT)
     if is_object(cell) or is_address(root):
         return locate_object(cell, root, allow_outside=allow_outside)
-    if _URL.match(cell):
+    if is_url(cell):
         raise ContentError("url")
     cell = spelling_in(root, cell)
     try:

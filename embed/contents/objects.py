@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import posixpath
-import re
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache.cloud.addresses import Address, address_of, is_address
+from cache.cloud.addresses import Address, address_of, is_address, is_url
 from cache.cloud.buckets import ObjectFacts, open_bucket
 from cache.errors import CloudError
 from cache.system.memory_budget import memory_bytes
@@ -23,7 +22,6 @@ from embed.errors import ContentError
 N_OBJECTS_AT_ONCE = 32  # requests on the way; each object stands in memory whole
 MOST_FETCHED_BYTES = 2**25  # of a batch
 MOST_HELD_BYTES = 2**29  # of objects that were hashed and are still to be encoded
-_OTHER_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 __all__ = ["N_OBJECTS_AT_ONCE", "ObjectPlace", "fetch_together", "is_object", "locate_object"]
 
@@ -131,7 +129,7 @@ _held_bytes = _HeldBytes()
 
 def is_object(cell: str) -> bool:
     """Return whether a cell is the URL of an object."""
-    return "://" in cell and is_address(cell.strip())
+    return is_url(cell) and is_address(cell.strip())
 
 
 def locate_object(cell: str, root: Path, *, allow_outside: bool) -> ObjectPlace:
@@ -148,7 +146,7 @@ def locate_object(cell: str, root: Path, *, allow_outside: bool) -> ObjectPlace:
             address = address_of(cell)
         else:
             base = address_of(root)
-            if _OTHER_URL.match(cell):
+            if is_url(cell):
                 raise ContentError("url")
             if cell.startswith("/"):
                 raise ContentError("outside")

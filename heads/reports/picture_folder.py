@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cache import Cache, content_key
+from cache.cloud.addresses import is_url
 from heads.reports.folders_below import folders_below
 from heads.reports.shard_pictures import split_member
 from heads.reports.thumbnails import Thumbnails, spelt_below
@@ -23,7 +24,6 @@ MOST_SHARDS = 2  # that these are in: each is looked through for its members
 IMAGE = "image"
 
 _IN_ARROW = re.compile(r"\.arrow#[0-9]+$", re.IGNORECASE)
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
 
 
 def find_picture_folder(cache: Cache, cells: Sequence[str], root: Path) -> Path:
@@ -54,7 +54,7 @@ def no_pictures_note(column: str, cells: Sequence[str]) -> str:
     named_cells = [cell.strip() for cell in cells if cell.strip()][:N_SAMPLED]
     if any(_IN_ARROW.search(cell) for cell in named_cells):
         return f"The pictures that {column} names stand inside Arrow files, which pages do not read."
-    if named_cells and all(_URL.match(cell) for cell in named_cells):
+    if named_cells and all(map(_is_elsewhere, named_cells)):
         return f"The pictures that {column} names are behind URLs, which pages do not fetch."
     return (
         f"None of the pictures that {column} names was found below the folder of --image-root, which is the cache's "
@@ -87,7 +87,7 @@ def _sample(cache: Cache, cells: Sequence[str]) -> dict[str, str]:
         cell, row = cells[product].strip(), int(rows[product])
         if not cell or "\0" in cell or os.path.isabs(cell) or ".." in Path(cell).parts:
             continue
-        if _URL.match(cell) or _IN_ARROW.search(cell):
+        if _is_elsewhere(cell) or _IN_ARROW.search(cell):
             continue
         shard, member = split_member(cell)
         shards |= {shard} if member else set()
@@ -95,6 +95,11 @@ def _sample(cache: Cache, cells: Sequence[str]) -> dict[str, str]:
             break
         sample[cell] = _key(cache, row)
     return sample
+
+
+def _is_elsewhere(cell: str) -> bool:
+    """Return whether a picture is behind a URL, or stands in one."""
+    return is_url(cell) or cell.lower().startswith("data:")
 
 
 def _key(cache: Cache, row: int) -> str:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
+from cache.cloud.addresses import is_url
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
 from embed.catalogue.split_names import SPLIT, SPLITS
@@ -112,7 +113,7 @@ class MetadataFolder:
 
 def _path_of(cell: str, folder: Path) -> str:
     """Return the path of a picture that metadata in a folder names, relative to the catalogue's folder; a URL stays."""
-    if isinstance(cell, PlacedCell) or not cell.strip() or "://" in cell:
+    if isinstance(cell, PlacedCell) or not cell.strip() or is_url(cell):
         return cell
     return (folder / cell.strip()).as_posix()
 

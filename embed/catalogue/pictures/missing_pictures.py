@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cache.cloud.addresses import is_address, resolved
+from cache.cloud.addresses import is_address, is_url, resolved
 from embed.amounts import plural
 from embed.catalogue.catalogue import Catalogue
 from embed.catalogue.pictures.files import pictures_below
@@ -127,16 +127,16 @@ def _explain(cell: str, path: str, column: str) -> _Explanation:
     """Return how the path of a file differs from a cell of about its name."""
     plain = plain_path(cell)
     reasons = []
-    if "://" in cell:
+    if is_url(cell):
         reasons.append("under the URL's last name")
     elif "\\" in cell:
         reasons.append("with / for \\")
     folder, name = str(PurePosixPath(plain).parent), PurePosixPath(plain).name
     path_folder, path_name = str(PurePosixPath(path).parent), PurePosixPath(path).name
     n_shared = n_last_names_shared(cell, path)
-    if "://" not in cell and folder.lower() != path_folder.lower() and n_shared > 1:
+    if not is_url(cell) and folder.lower() != path_folder.lower() and n_shared > 1:
         reasons.append(f"by the last {n_shared} names of the path")
-    elif "://" not in cell and folder.lower() != path_folder.lower():
+    elif not is_url(cell) and folder.lower() != path_folder.lower():
         reasons.append(f"in {path_folder}/" if path_folder != "." else "in the folder itself")
     is_same = name == path_name
     if name.lower() != path_name.lower():

@@ -9,6 +9,7 @@ from contextlib import suppress
 from itertools import takewhile
 from urllib.parse import unquote, urlsplit
 
+from cache.cloud.addresses import is_url
 from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
 
 __all__ = [
@@ -106,7 +107,7 @@ def is_picture_name(name: str) -> bool:
 
 def is_name_or_url(cell: str) -> bool:
     """Return whether a cell is a picture's name, or a URL, whatever it ends with."""
-    return is_picture_name(cell.strip()) or "://" in cell
+    return is_picture_name(cell.strip()) or is_url(cell)
 
 
 def last_name(cell: str, n: int = 1) -> str:
@@ -132,7 +133,7 @@ def n_last_names_shared(cell: str, path: str) -> int:
 def plain_path(cell: str) -> str:
     """Return a cell with slashes for backslashes, of a URL its path, without what stands before and behind it."""
     path = cell
-    if "://" in cell:
+    if is_url(cell):
         with suppress(ValueError):  # of what only looks like a URL
             path = urlsplit(cell).path
     return unquote(path.replace("\\", "/")).partition("?")[0].lstrip("/")
