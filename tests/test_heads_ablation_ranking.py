@@ -122,25 +122,32 @@ def test_differences_are_those_of_a_plain_bootstrap(problem, configurations):
     resampled = {one: np.array([scores(one, rows) for rows in samples]) for one in values}
     others = [one for one in values if one != ranking.single]
 
-    def differences(heads):
-        return compare(heads, ranking.single, scores=values, resampled=resampled, n_groups=len(ids))
-
+    found_of_all = compare(
+        others, ranking.single, scores=values, resampled=resampled, n_groups=len(ids), rivals=configurations[:3]
+    )
     for row in ranking.rows:
         if row.configuration == ranking.single:
             assert row.macro_f1_difference is None
             continue
         for found, expected in zip(
-            (row.accuracy_difference, row.macro_f1_difference), differences(others)[row.configuration], strict=True
+            (row.accuracy_difference, row.macro_f1_difference), found_of_all[row.configuration], strict=True
         ):
             assert vars(found) == pytest.approx(vars(expected))
-    for found, expected in zip(
-        (ranking.verdict.accuracy, ranking.verdict.macro_f1), differences([ranking.fusion])[ranking.fusion], strict=True
-    ):
-        assert vars(found) == pytest.approx(vars(expected))
-    first = ranking.rows[0]
+
+
+def test_of_several_folds_the_verdict_allows_for_the_choice_and_of_one_it_is_one_test(problem, configurations):
+    """What one fold tests is among the validation rows of others: the chosen was lucky on the test rows, too."""
+    luck, validation = (0.2, 0.5, 0.6, 0.8, 0.3), (0.5, 0.4, 0.6, 0.8, 0.7)
+    ranking, outcomes = ranked(problem, configurations, luck=luck, validation=validation)
+    first, verdict = ranking.rows[0], ranking.verdict
     assert first.configuration == ranking.fusion
-    assert first.accuracy_difference.low < ranking.verdict.accuracy.low  # one of four, and one test
-    assert ranking.verdict.n_together == 1
+    assert (verdict.accuracy, verdict.macro_f1) == (first.accuracy_difference, first.macro_f1_difference)
+    assert verdict.n_together == 4
+    problem.folds, problem.test_rows = problem.folds[:1], problem.folds[0].test
+    outcomes = {job: outcome for job, outcome in outcomes.items() if job.fold == 0}
+    alone, _ = ranked(problem, configurations, luck=luck, validation=validation, outcomes=outcomes)
+    assert alone.verdict.n_together == 1
+    assert alone.rows[0].accuracy_difference.low < alone.verdict.accuracy.low
 
 
 def test_scores_are_over_the_test_rows_of_all_folds_and_agree_with_the_differences(problem, configurations):

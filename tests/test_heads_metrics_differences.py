@@ -52,6 +52,29 @@ def test_intervals_are_those_of_a_slow_formula():
             assert (difference.value, difference.low, difference.high) == pytest.approx(expected)
 
 
+def test_the_best_of_several_may_have_been_another_of_them():
+    """Which single head is the best is chosen on rows that are tested, too: the intervals hold whichever it is."""
+    scores, resampled = drawn_scores(6)
+    fusions, singles = [f"fusion {n}" for n in range(3)], ["text", *(f"fusion {n}" for n in range(3, 6))]
+    farthest = []
+    for own in singles:
+        drawn = np.stack([resampled[name] - resampled[own] for name in fusions], axis=1)
+        farthest.append((np.abs(drawn - drawn.mean(0)) / drawn.std(0, ddof=1)).max(axis=(1, 2)))
+    n_errors = t.ppf(norm.cdf(np.quantile(np.max(farthest, axis=0), 0.95)), 39) * np.sqrt(40 / 39)
+    common = {"scores": scores, "resampled": resampled, "n_groups": 40}
+    found = compare(fusions, "text", **common, rivals=singles)
+    given = compare(fusions, "text", **common)
+    for name in fusions:
+        for score in (0, 1):
+            difference = found[name][score]
+            drawn = resampled[name][:, score] - resampled["text"][:, score]
+            half = n_errors * drawn.std(ddof=1)
+            bias = difference.value - drawn.mean()
+            expected = (difference.value - half + min(bias, 0), difference.value + half + max(bias, 0))
+            assert (difference.low, difference.high) == pytest.approx(expected)
+            assert difference.low < given[name][score].low < given[name][score].high < difference.high
+
+
 def test_one_difference_in_endless_groups_has_the_normal_interval():
     resampled = {"text": np.zeros((4001, 1)), "early": norm.ppf(np.linspace(0, 1, 4003)[1:-1])[:, None]}
     scores = {"text": np.zeros(1), "early": np.zeros(1)}

@@ -82,9 +82,12 @@ def rank(
     """Return the ranking of configurations by their mean macro-F1 on the validation rows.
 
     The best of many by its test rows would be too good: it was lucky there, too. So the validation rows choose the best
-    single modality and the best fusion, never an ensemble, which they have selected the members of; and the test rows,
-    which chose nothing, tell the difference. The verdict is on these two, one test; the differences of all
-    configurations are many, and their intervals hold for all together.
+    single modality and the best fusion, never an ensemble, which they have selected the members of; and the test rows
+    tell the difference. The differences of all configurations are many, and their intervals hold for all together.
+
+    Of one fold the test rows chose nothing, and the verdict on these two is one test. What one of several folds tests
+    is among the validation rows of others, so that the chosen were lucky there, too: the verdict's intervals are those
+    of the table, which hold whichever is chosen, and whichever single modality is the best.
 
     Scores and differences are over the test rows of all folds together, each row tested once, and averaged over the
     seeds. Intervals come from a bootstrap that draws whole groups of duplicates, the same for all.
@@ -112,7 +115,10 @@ def rank(
     if single is not None:
         others = [configuration for configuration in best_first if configuration != single]
         n_groups = len(np.unique(problem.groups[problem.test_rows]))
-        differences = compare(others, single, scores=pooled, resampled=resampled, n_groups=n_groups)
+        differences = compare(
+            others, single, scores=pooled, resampled=resampled, n_groups=n_groups,
+            rivals=[candidate for candidate in best_first if candidate.is_single and len(problem.folds) > 1],
+        )  # fmt: skip
     ranked = [
         replace(
             _with_pooled_scores(rows[configuration], pooled[configuration], differences.get(configuration)),
@@ -123,6 +129,9 @@ def rank(
     verdict = None
     if single is not None and fusion is not None:
         verdict = _verdict(problem, fusion, single, pooled=pooled, resampled=resampled, margin=margin)
+        if len(problem.folds) > 1:
+            accuracy, macro_f1 = differences[fusion]
+            verdict = replace(verdict, accuracy=accuracy, macro_f1=macro_f1, n_together=len(differences))
     stopped = sorted((row for row in rows.values() if row.dropped), key=_race_order)
     failures = [row for row in rows.values() if row.error is not None]
     return Ranking([*ranked, *stopped, *failures], single, fusion, verdict)

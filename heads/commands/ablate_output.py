@@ -54,8 +54,14 @@ def _show_details(report: AblationReport) -> None:
     print_wrapped("  ".join(encoders) if len("  ".join(encoders)) <= WIDTH else "\n\n".join(encoders))
     print_wrapped(
         "Ranked by macro-F1 on the validation rows (val), the mean over folds; the rest is of the test rows of all "
-        "folds together, which chose nothing: the top row is not the luckiest of them. ± sd is over folds and seeds. "
-        "The verdict is on one fusion that was chosen before: its intervals hold for its two scores, and are narrower."
+        "folds together. ± sd is over folds and seeds. "
+        + (
+            "What one fold tests is among the validation rows of others, so that the scores of the top rows are a "
+            "little lucky; the intervals, the verdict's too, hold whichever row was chosen."
+            if report.n_folds > 1
+            else "The verdict is on one fusion that was chosen before: its intervals hold for its two scores, and are "
+            "narrower."
+        )
     )
     again = f" ({_count(report.n_again, 'single head')} again, for late)" if report.n_again else ""
     echo(f"{report.n_trained} of {report.n_jobs} jobs trained{again}, {report.n_remembered} remembered.")

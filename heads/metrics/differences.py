@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
 
-__all__ = ["Answer", "Difference", "compare", "interval", "student_errors"]
+__all__ = ["Answer", "Difference", "compare", "student_errors"]
 
 CONFIDENCE = 0.95
 
@@ -66,13 +66,17 @@ def compare(
     scores: Mapping[Head, np.ndarray],
     resampled: Mapping[Head, np.ndarray],
     n_groups: int,
+    rivals: Sequence[Head] = (),
 ) -> dict[Head, list[Difference]]:
     """Return each head's differences to one of them, in every score, with intervals that hold for all together.
+
+    `rivals` are those of which that one was chosen, where the same rows had a part in it: the best of several was lucky
+    there, too, so that the intervals hold whichever of them it is.
 
     The chance that any of them is wrong is 5 %, and not that of each: all have as many standard errors to each side
     as the farthest of them is off in 95 % of the resamples (the maximum of studentised statistics, the single-step
     maxT of Westfall & Young, Resampling-Based Multiple Testing, 1993, section 2.3). Resamples of few groups vary too
-    little, so that the number of errors is made that of Student's t; and as in `interval`, all are widened by the bias.
+    little, so that the number of errors is made that of Student's t; and as a score's own, all are widened by the bias.
 
     Shape:
         scores: {head: (S,)}, as accuracy and macro-F1
@@ -83,8 +87,7 @@ def compare(
     values = np.stack([scores[head] - scores[single] for head in heads])  # (H, S)
     drawn = np.stack([resampled[head] - resampled[single] for head in heads], axis=1)  # (R, H, S)
     errors = drawn.std(axis=0, ddof=1)
-    deviations = np.abs(drawn - drawn.mean(axis=0)) / np.where(errors > 0, errors, 1)
-    farthest = np.quantile(deviations.reshape(len(deviations), -1).max(axis=1), CONFIDENCE)
+    farthest = np.quantile(_farthest(heads, {single, *rivals}, resampled), CONFIDENCE)
     n_free = max(n_groups - 1, 1)
     half = float(student_errors(farthest, n_free) * np.sqrt(1 + 1 / n_free)) * errors
     if n_groups == 1:
@@ -97,6 +100,19 @@ def compare(
     }
 
 
+def _farthest(heads: Sequence[Head], singles: Iterable[Head], resampled: Mapping[Head, np.ndarray]) -> np.ndarray:
+    """Return by how many standard errors the farthest difference of a head to one of some is off, (R,)."""
+    centred = {head: resampled[head] - resampled[head].mean(axis=0) for head in {*heads, *singles}}
+    of_heads = np.stack([centred[head] for head in heads], axis=1)  # (R, H, S)
+    farthest = np.zeros(len(of_heads))
+    for single in singles:
+        deviations = of_heads - centred[single][:, None]
+        errors = deviations.std(axis=0, ddof=1)
+        deviations = np.abs(deviations) / np.where(errors > 0, errors, 1)
+        farthest = np.maximum(farthest, deviations.reshape(len(deviations), -1).max(axis=1))
+    return farthest
+
+
 def student_errors(n_errors: float, n_free: int) -> float:
     """Return how many standard errors estimated with `n_free` degrees of freedom are as sure as `n_errors` exact ones.
 
@@ -106,17 +122,3 @@ def student_errors(n_errors: float, n_free: int) -> float:
     from scipy.special import ndtr, stdtrit  # scipy.stats takes half a second to import
 
     return float(stdtrit(max(n_free, 1), ndtr(n_errors)))
-
-
-def interval(value: np.ndarray, resampled: np.ndarray) -> np.ndarray:
-    """Return the 95 % bootstrap interval of a score by itself: (2, ...), low and high.
-
-    It is widened by the resamples' bias: rare classes drop out of resamples, and macro-F1 is another without them.
-
-    Shape:
-        value: (...) the score itself
-        resampled: (R, ...) the score of each resample
-    """
-    low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
-    bias = value - resampled.mean(axis=0)
-    return np.stack([low + np.minimum(bias, 0), high + np.maximum(bias, 0)])
