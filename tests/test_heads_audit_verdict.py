@@ -27,3 +27,4 @@ def test_heads_that_do_not_know_the_classes_count_no_wrong_labels(agreement, maj
     )  # fmt: skip
     assert report.are_classes_known is is_known
     assert report.verdict.startswith("About 86 labels (43.0 %)" if is_known else "How many labels are wrong cannot be")
+    assert f"answer {100 * agreement:.1f} % of the products with their label" in report.verdict

@@ -43,10 +43,18 @@ class AuditReport:
 
     @property
     def verdict(self) -> str:
-        """How many labels are likely wrong, in a sentence; or why that cannot be told."""
+        """How many labels look wrong, and to what heads; or why that cannot be told.
+
+        Of heads that know the classes little, much of what they doubt is right: labels cannot tell noise from classes
+        that overlap.
+        """
         if self.are_classes_known:
             share = 100 * self.n_likely_wrong / max(self.n_audited, 1)
-            return f"About {self.n_likely_wrong:,} labels ({share:.1f} %) are likely wrong."
+            return (
+                f"About {self.n_likely_wrong:,} labels ({share:.1f} %) look wrong to heads that answer "
+                f"{100 * self.agreement:.1f} % of the products with their label. The more classes overlap, the more of "
+                "them are right."
+            )
         return (
             f"How many labels are wrong cannot be told: heads answer {100 * self.agreement:.1f} % of the products with "
             f"their label, where the commonest label alone is right for {100 * self.majority_share:.1f} %. What they "
