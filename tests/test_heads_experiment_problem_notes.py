@@ -34,6 +34,24 @@ def test_a_column_that_says_train_and_test_is_named(tmp_path, cells, is_told):
         ] == ([True] if is_told else [])
 
 
+@pytest.mark.parametrize(
+    ("n_absent", "n_of_one_label", "is_told"),
+    [(40, 36, True), (40, 30, False), (19, 19, False)],  # some rows may be of one label by chance
+)
+def test_where_absence_tells_the_label_it_is_said(tmp_path, n_absent, n_of_one_label, is_told):
+    labels = ["card"] * n_of_one_label + ["mug", "rug"] * ((200 - n_of_one_label) // 2)
+    labels += ["mug"] * (200 - len(labels))
+    present = np.arange(200) >= n_absent
+    vectors = {name: np.random.default_rng(0).random((200, 3)) for name in ("image", "text")}
+    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": labels}, present={"image": present})
+    with Cache(path) as cache:
+        notes = pose(cache, TrainSettings()).notes
+    told = [note for note in notes if "its absence tells label" in note]
+    assert bool(told) is is_told
+    if is_told:
+        assert told[0].startswith("90 % of the 40 rows without image are card, and 0 % of the others: ")
+
+
 def test_a_row_that_shares_nothing_is_no_group_however_few_rows_there_are():
     labels = make_labels("label", ["a", "b"] * 6, usable=np.ones(12, dtype=bool), min_rows=1)
     split = Split(train=np.arange(8), validation=np.arange(8, 10), test=np.arange(10, 12))

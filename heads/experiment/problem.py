@@ -28,7 +28,7 @@ from heads.data.vectors import Vectors, load_vectors
 from heads.errors import HeadError, LabelError
 from heads.experiment.chosen_encoders import Encoder, choose_encoders
 from heads.experiment.few_rows import few_rows_notes
-from heads.experiment.problem_notes import coverage_notes, row_notes, token_notes
+from heads.experiment.problem_notes import absence_notes, coverage_notes, row_notes, token_notes
 from heads.experiment.pseudo_labels import PseudoLabels
 from heads.head_types import HEAD_TYPES, fusion_names, head_type, resolve_names
 from heads.modules.plugin import head_name, is_plugin
@@ -152,7 +152,7 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     class_names, name_notes = find_class_names(
         cache, vectors, labels.classes, column=column, level=settings.label_level
     )
-    notes += [*labels.notes, *groups.notes, *name_notes]
+    notes += [*labels.notes, *absence_notes(labels, vectors.values()), *groups.notes, *name_notes]
     notes += row_notes(cache, labels, groups.of_rows, folds, settings)
     versions: dict[Encoder, Sequence[Vectors]] = {encoder: [of_encoder] for encoder, of_encoder in vectors.items()}
     if request:

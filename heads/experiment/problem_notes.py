@@ -17,6 +17,7 @@ from heads.errors import HeadError
 from heads.settings import ProblemSettings
 
 __all__ = [
+    "absence_notes",
     "coverage_notes",
     "fold_notes",
     "group_notes",
@@ -29,6 +30,8 @@ __all__ = [
 MOST_ROWS = 100_000  # of more, only columns with a usual name are looked at for products of several rows
 LEAST_PARTED = 0.05  # of the rows, of products whose rows are no copies of each other
 SPLIT_NAMES = ("split", "subset", "set", "partition", "fold")
+FEW_ABSENT = 20  # rows without a vector, of fewer than which many are of one label by chance
+TELLING = 0.8  # of them, of one label, from which on their lack of a vector tells it
 LARGE_GROUP = 0.05  # of the rows, from which on a group of duplicates is worth a note
 
 
@@ -52,6 +55,29 @@ def coverage_notes(cache: Cache, several: Iterable[Vectors]) -> list[str]:
             n_absent = int((~present).sum())
             notes.append(f"{n_absent} of {len(present)} rows have no vector of {modality}/{encoder}: {shown}.")
     return notes
+
+
+def absence_notes(labels: Labels, several: Iterable[Vectors]) -> list[str]:
+    """Return a note for each encoder where the lack of a vector tells the label, which heads learn as well.
+
+    Of the rows without one most have a label that others have half as often at most.
+    """
+    notes, has_label = [], labels.targets >= 0
+    for vectors in several:
+        for modality in vectors.encoders:
+            present = vectors.present[modality].numpy()
+            absent, others = labels.targets[has_label & ~present], labels.targets[has_label & present]
+            if len(absent) < FEW_ABSENT or not len(others):
+                continue
+            commonest = np.bincount(absent).argmax()
+            share, of_others = (absent == commonest).mean(), (others == commonest).mean()
+            if share >= TELLING and 2 * of_others <= share:
+                notes.append(
+                    f"{100 * share:.0f} % of the {len(absent)} rows without {modality} are "
+                    f"{labels.classes[commonest]}, and {100 * of_others:.0f} % of the others: heads learn that its "
+                    f"absence tells {labels.column}. Is that so of products whose label is not known?"
+                )
+    return list(dict.fromkeys(notes))  # encoders of one modality mostly lack the same rows
 
 
 def token_notes(several: Iterable[Vectors]) -> list[str]:
