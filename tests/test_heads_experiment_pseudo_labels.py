@@ -18,7 +18,7 @@ from heads.experiment.problem import pose
 from heads.experiment.pseudo_labels import LEAST_HELD, Consensus, choose_pseudo_labels, precision_thresholds
 from heads.experiment.pseudo_teacher import ask_teacher
 from heads.metrics.differences import Difference
-from heads.metrics.per_class_changes import wilson_interval
+from heads.metrics.score_interval import wilson_interval
 from heads.settings import TrainSettings
 from heads.workflows.train import train
 

@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import binomtest, chi2, norm
 
 from heads.metrics.mcnemar import mcnemar_test
-from heads.metrics.per_class_changes import tally_classes, wilson_interval
+from heads.metrics.per_class_changes import tally_classes
+from heads.metrics.score_interval import wilson_interval
 
 
 def answers_of(n_won, n_lost, n_both=5, n_neither=3):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from heads.data.splitting.splits import Split
-from heads.metrics.per_class_changes import wilson_interval
+from heads.metrics.score_interval import wilson_interval
 
 __all__ = ["LEAST_HELD", "Consensus", "PseudoLabels", "choose_pseudo_labels", "precision_thresholds"]
 

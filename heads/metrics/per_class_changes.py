@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["ClassChange", "ClassTally", "tally_classes", "wilson_interval"]
+from heads.metrics.score_interval import wilson_interval
+
+__all__ = ["ClassChange", "ClassTally", "tally_classes"]
 
 N_SHOWN = 3
-NORMAL_975 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -72,17 +72,3 @@ def tally_classes(
         gains=changes(order[net[order] > 0]),
         losses=changes(np.argsort(net, kind="stable")[: int((net < 0).sum())]),
     )
-
-
-def wilson_interval(n_hits: int, n: int) -> tuple[float, float, float]:
-    """Return a share and its 95 % interval (Wilson, JASA 22, 1927); nothing is known of none.
-
-    >>> [round(value, 3) for value in wilson_interval(8, 10)]
-    [0.8, 0.49, 0.943]
-    """
-    if not n:
-        return 0.0, 0.0, 1.0
-    share, z2 = n_hits / n, NORMAL_975**2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = math.sqrt(share * (1 - share) * z2 / n + (z2 / (2 * n)) ** 2) / (1 + z2 / n)
-    return share, max(middle - half, 0.0), min(middle + half, 1.0)

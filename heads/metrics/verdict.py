@@ -13,7 +13,7 @@ from heads.metrics.mcnemar import McNemar
 from heads.metrics.per_class_changes import ClassTally
 from heads.metrics.score_drop import Drop
 
-__all__ = ["MARGIN", "Verdict", "judge", "together_in_words", "warn_of_control"]
+__all__ = ["MARGIN", "Verdict", "even_groups", "judge", "together_in_words", "warn_of_control"]
 
 MARGIN = 0.02  # a difference within it does not matter; the default
 RULE_OF_THREE = 3  # what was seen in none of n rows may still happen in 3 / n of them (95 %)
@@ -155,7 +155,7 @@ def judge(
         resampled: {head: (R, 2)}, the same on resamples that all heads share
     """
     n_groups = len(np.unique(groups))
-    n_even = _even_groups(targets, groups)
+    n_even = even_groups(targets, groups)
     differences = compare(fusions, single, scores=scores, resampled=resampled, n_groups=n_groups)
     return [
         Verdict(
@@ -166,10 +166,10 @@ def judge(
     ]  # fmt: skip
 
 
-def _even_groups(targets: np.ndarray, groups: np.ndarray) -> int:
+def even_groups(targets: np.ndarray, groups: np.ndarray) -> int:
     """Return how many groups there were, had every class as few as the rarest.
 
-    >>> _even_groups(np.array([0, 0, 0, 0, 1, 1]), np.array([0, 1, 2, 3, 4, 4]))
+    >>> even_groups(np.array([0, 0, 0, 0, 1, 1]), np.array([0, 1, 2, 3, 4, 4]))
     2
     """
     of_classes = np.unique(np.stack([targets, groups]), axis=1)[0]

@@ -25,7 +25,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from heads.metrics.differences import Difference, interval  # noqa: E402 - they are on the path by now
+from heads.metrics.differences import Difference  # noqa: E402 - they are on the path by now
 from heads.metrics.scores import resampled_scores, scores  # noqa: E402
 from heads.metrics.verdict import Verdict, judge  # noqa: E402
 
@@ -107,6 +107,13 @@ def judge_drawn(
         accuracy, macro_f1 = (Difference(*map(float, ends_of_score)) for ends_of_score in ends)
         alone.append(replace(verdict, accuracy=accuracy, macro_f1=macro_f1))
     return verdicts, alone
+
+
+def interval(value: np.ndarray, resampled: np.ndarray) -> np.ndarray:
+    """Return a percentile interval, widened by the resamples' bias: (2, S), low and high."""
+    low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
+    bias = value - resampled.mean(axis=0)
+    return np.stack([low + np.minimum(bias, 0), high + np.maximum(bias, 0)])
 
 
 def holds(verdict: Verdict, drawn: Drawn) -> bool:

@@ -19,13 +19,13 @@ from heads.experiment.trained_heads import Roster
 from heads.experiment.weight_sweep import SweepPoint
 from heads.experiment.zero_label import NAMES
 from heads.metrics.answers import Answers
-from heads.metrics.differences import interval
 from heads.metrics.mcnemar import mcnemar_test
 from heads.metrics.per_class_changes import tally_classes
 from heads.metrics.placeholder_scores import score_apart
 from heads.metrics.registry import JUDGED, measure
+from heads.metrics.score_interval import score_interval
 from heads.metrics.scores import per_class, resampled_scores
-from heads.metrics.verdict import Verdict, judge, warn_of_control
+from heads.metrics.verdict import Verdict, even_groups, judge, warn_of_control
 from heads.modules.guard import GUARD
 from heads.settings import TrainSettings
 
@@ -145,19 +145,20 @@ def _compare(
 ) -> list[Verdict]:
     """Add intervals to the metrics, and return the verdict on every fusion that has no guard."""
     problem, test = roster.problem, roster.split.test
-    targets = problem.labels.targets[test]
+    targets, groups = problem.labels.targets[test], problem.groups[test]
     resampled = resampled_scores(
         targets,
         answers,
-        problem.groups[test],
+        groups,
         n_classes=len(problem.labels.classes),
         n_resamples=settings.n_resamples,
         generator=generator_of(settings.seed, "bootstrap"),
     )
     cards = metrics | control_metrics
     values = {name: np.array([card[score] for score in JUDGED]) for name, card in cards.items()}
+    n_seen = np.array([len(np.unique(groups)), even_groups(targets, groups)])
     for name, card in cards.items():
-        low, high = np.clip(interval(values[name], resampled[name]), 0, 1)
+        low, high = score_interval(values[name], resampled[name], n_seen)
         card.update({f"{score}_interval": [float(low[n]), float(high[n])] for n, score in enumerate(JUDGED)})
     best = roster.best_single
     other_singles = [name for name in roster.singles if name != best]
@@ -173,7 +174,7 @@ def _compare(
     )
     judged = {
         single: judge(
-            fusions, single, others=other_singles if single == best else [], groups=problem.groups[test],
+            fusions, single, others=other_singles if single == best else [], groups=groups,
             scores=values, resampled=resampled, targets=targets, margin=settings.margin / 100,
         )
         for single in (best, *control_metrics)
