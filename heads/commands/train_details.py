@@ -183,7 +183,7 @@ def _show_comparisons(report: RunReport) -> None:
             [
                 verdict.fusion,
                 f"+{verdict.rows.n_won} -{verdict.rows.n_lost}",
-                f"{verdict.rows.p_value:.3f}",
+                verdict.rows.shown_p,
                 f"+{verdict.classes.n_won} -{verdict.classes.n_lost} ={verdict.classes.n_tied}",
                 *(
                     f"{100 * scores['accuracy'].mean:.1f}/{100 * scores['macro_f1'].mean:.1f}"

@@ -8,6 +8,7 @@ import numpy as np
 
 __all__ = ["McNemar", "mcnemar_test"]
 
+LEAST_SHOWN = 0.001  # of a chance, to three digits
 FEW_ROWS = 25  # discordant ones, below which the test is exact
 
 
@@ -23,6 +24,15 @@ class McNemar:
     n_lost: int
     p_value: float
     is_exact: bool  # else chi-square
+
+    @property
+    def shown_p(self) -> str:
+        """The chance to three digits; none is nought.
+
+        >>> McNemar(40, 2, 1e-9, False).shown_p, McNemar(3, 1, 0.625, True).shown_p
+        ('<.001', '0.625')
+        """
+        return f"{self.p_value:.3f}" if self.p_value >= LEAST_SHOWN else "<.001"
 
 
 def mcnemar_test(targets: np.ndarray, predictions: np.ndarray, other_predictions: np.ndarray) -> McNemar:
