@@ -186,7 +186,9 @@ def test_the_table_says_what_its_intervals_hold_for(problem, configurations):
 
 
 def test_one_job_has_no_deviation():
-    assert Spread.of([0.25]) == Spread(0.25, 0.0)
+    """It stood as ± 0.0, as though every fold came to the same."""
+    assert Spread.of([0.25]) == Spread(0.25, None)
+    assert [str(Spread.of(values)) for values in ([0.25], [0.25, 0.25])] == ["25.0", "25.0 ± 0.0"]
 
 
 def test_what_failed_in_one_fold_is_not_ranked(problem, configurations):

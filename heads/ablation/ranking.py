@@ -33,12 +33,16 @@ class Spread:
     """
 
     mean: float
-    deviation: float
+    deviation: float | None  # of one job nothing is known of it
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Return the spread of some values; the deviation of one is 0."""
-        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+        """Return the spread of some values."""
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+
+    def __str__(self) -> str:
+        mean = f"{100 * self.mean:.1f}"
+        return mean if self.deviation is None else f"{mean} ± {100 * self.deviation:.1f}"
 
 
 @dataclass(frozen=True)

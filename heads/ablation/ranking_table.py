@@ -98,7 +98,7 @@ def _cells(row: Ranked) -> list[str]:
 
 
 def _spread(spread: Spread | None) -> str:
-    return f"{100 * spread.mean:.1f} ± {100 * spread.deviation:.1f}" if spread else ""
+    return str(spread or "")
 
 
 def _padded_line(cells: list[str], widths: list[int], n_left: int) -> str:

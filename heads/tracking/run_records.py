@@ -72,7 +72,9 @@ def _configuration_run(rank: int, row: Ranked, naming: Naming, run_name: str, fo
         ("validation/macro_f1", row.validation), ("test/accuracy", row.accuracy), ("test/macro_f1", row.macro_f1)
     ):  # fmt: skip
         if spread is not None:
-            metrics |= {name: spread.mean, f"{name}_deviation": spread.deviation}
+            metrics[name] = spread.mean
+            if spread.deviation is not None:
+                metrics[f"{name}_deviation"] = spread.deviation
     for name, difference in (("accuracy", row.accuracy_difference), ("macro_f1", row.macro_f1_difference)):
         if difference is not None:
             ends = (("", difference.value), ("_low", difference.low), ("_high", difference.high))
