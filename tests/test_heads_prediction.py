@@ -186,6 +186,31 @@ def test_many_new_products_are_encoded_in_batches(run, monkeypatch):
     assert [one.answer for one in several] == [run.predict(text=text).answer for text in texts]
 
 
+def test_products_that_do_not_fit_into_the_memory_together_are_encoded_in_halves(run, monkeypatch):
+    encoder, sizes = run.encoders["text"], []
+    encode = encoder.encode
+
+    def small(batch):
+        sizes.append(len(batch))
+        if len(batch) > 3:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return encode(batch)
+
+    monkeypatch.setattr(encoder, "encode", small)
+    texts = [f"blue word{n} word{n + 17}" for n in range(8)]
+    several = run.predict(text=texts)
+    assert sizes == [8, 4, 2, 2, 2, 2]
+    assert [one.answer for one in several] == [run.predict(text=text).answer for text in texts]
+
+
+def test_several_devices_are_refused(shop, tmp_path):
+    """The first was used alone, and nothing said so."""
+    run = ("--run", shop / "runs/run", "--device", "cpu,cuda:0")
+    done = invoke(predict, shop / "data.csv", *run, "--cache", tmp_path / "v.h5")
+    assert done.exit_code == 1
+    assert "--device: expected one device, got 'cpu,cuda:0'. Name one" in done.stderr
+
+
 def test_lists_are_several_products(shop, run):
     one, other = run.predict(image=[shop / "images/1.png", None], text=["red shirt 1", "blue shirt"], top=1)
     assert [one.statuses["image"], other.statuses["image"]] == ["ok", "absent"]

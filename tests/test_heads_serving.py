@@ -357,6 +357,7 @@ PART = b'--B\r\nContent-Disposition: form-data; name="text"\r\n\r\nshirt\r\n'
             ("broken off", 400, {"content": PART, "headers": FORM}),
             ("no part", 400, {"content": b"--B\rfoo--B--", "headers": FORM}),
             ("no type", 415, {"content": b"hello"}),
+            ("compressed", 415, {"content": b"{}", "headers": {**JSON, "Content-Encoding": "gzip"}}),
             ("other type", 415, {"content": b"hello", "headers": {"Content-Type": "text/plain"}}),
             ("large", 413, {"content": LARGE, "headers": {"Content-Type": "image/png"}}),
             ("large form", 413, {"files": {"image": LARGE}}),
@@ -406,6 +407,17 @@ def test_too_late_is_504_and_too_many_waiting_503(run, monkeypatch):
     assert client.post("/predict/batch", json=[{"text": "one new"}, {"text": "another new"}]).status_code == 503
     monkeypatch.setattr(service.run.products, "vectors", lambda _: time.sleep(0.6))
     assert client.post("/predict", json=PRODUCT).status_code == 504
+
+
+def test_what_the_memory_lacks_room_for_is_503_and_the_log_says_why(client, run, monkeypatch, caplog):
+    def encode(_):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(run.encoders["text"], "encode", encode)
+    done = client.post("/predict", json={"text": "not seen until now"})
+    assert (done.status_code, done.headers["retry-after"]) == (503, "1")
+    assert "its log says why" in done.json()["error"]
+    assert "Tried to allocate 2.00 GiB" in caplog.text
 
 
 def test_without_a_cache_products_are_answered_but_none_is_known(run):
