@@ -97,7 +97,7 @@ class Gate:
             raise Refusal(503, "Expected fewer large requests at once, got too many. Try again.", retry_after_s=1)
 
     def _admit(self, scope: Scope) -> None:
-        """Refuse a request without the token, to another name than this machine's, a compressed one, or one too many."""
+        """Refuse a request without the token, to another name than this machine's, in a coding, or one too many."""
         headers = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}  # the first of a name
         host = headers.get(b"host", "")
         if self._is_private and not _is_ours(host):
