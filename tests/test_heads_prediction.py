@@ -572,6 +572,19 @@ def test_a_head_is_exported_with_the_encoders_it_learned_from(shop, tmp_path):
     assert (tmp_path / "out/model.pt2").is_file()
 
 
+@pytest.mark.parametrize("file_format", ["onnx", "pt2"])
+def test_model_card_makes_metadata_of_cells_as_the_run_does(shop, run, tmp_path, file_format, monkeypatch):
+    invoke(export, shop / "runs/run", "--head", "early", "--format", file_format, "-o", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "out")
+    code = re.findall(r"```python\n(.*?)```", card, re.DOTALL)[-1]
+    names = {}
+    exec(compile(code.replace('["", ""]', '["winter", ""]'), "README.md", "exec"), names)  # noqa: S102 - our own card
+    vectors, _ = run.products.vectors([run.product(season="winter"), run.product()])
+    assert np.array_equal(names["metadata"], vectors.inputs["metadata"].numpy())
+    assert names["metadata_present"].tolist() == vectors.present["metadata"].tolist() == [True, False]
+
+
 def test_names_are_no_folders_that_happen_to_be_called_so(tmp_path, monkeypatch):
     for name in ("resnet18", "random", "bert"):
         (tmp_path / name).mkdir()

@@ -453,6 +453,8 @@ def test_token_opens_all_but_the_page_and_the_states(run):
         for done in (other.post("/predict", json=PRODUCT), other.get("/about"), other.get("/metrics"), other.get("/x")):
             assert (done.status_code, done.headers["www-authenticate"]) == (401, "Bearer")
         assert [other.get(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
+    lower_case = Client(client.app, headers={"Authorization": b"bearer swordfish"})
+    assert lower_case.get("/about").status_code == 200
 
 
 def test_review_is_opened_by_a_password_and_says_why_it_saves_nothing(served, tmp_path, monkeypatch):

@@ -110,7 +110,7 @@ class Gate:
             authorization = headers.get(b"authorization", "").encode("latin-1")
             # A browser cannot send a bearer token for a page: it asks its user for a password, and sends that.
             is_review = scope["path"] == REVIEW or scope["path"].startswith(f"{REVIEW}/")
-            if not hmac.compare_digest(_as_bearer(authorization) if is_review else authorization, self._token):
+            if not hmac.compare_digest(_as_bearer(authorization, takes_password=is_review), self._token):
                 raise Refusal(
                     401,
                     f"Expected the server's token, got {'another' if authorization else 'none'}. Send the header "
@@ -188,10 +188,12 @@ def _is_ours(host: str) -> bool:
     return is_loopback(re.sub(r":\d*$", "", host).strip("[]"))
 
 
-def _as_bearer(authorization: bytes) -> bytes:
-    """Return the bearer header for a token that was given as a password, under any user name; others as they are."""
+def _as_bearer(authorization: bytes, *, takes_password: bool) -> bytes:
+    """Return the bearer header, its scheme in any case; for a token given as a password, under any user name, too."""
     scheme, _, credentials = authorization.partition(b" ")
-    if scheme.lower() != b"basic":
+    if scheme.lower() == b"bearer":
+        return b"Bearer " + credentials.strip()
+    if scheme.lower() != b"basic" or not takes_password:
         return authorization
     try:
         return b"Bearer " + base64.b64decode(credentials, validate=True).partition(b":")[2]
