@@ -56,7 +56,7 @@ _BUILT_IN = (
     ),
     HeadType("gated", "heads.modules.gated", needs_two=True),
     HeadType("lowrank", "heads.modules.lowrank", needs_two=True, settings=("rank",)),
-    HeadType("late", "heads.modules.late", is_average=True),
+    HeadType("late", "heads.modules.late", is_average=True, version=2),
     HeadType(
         "ensemble", "heads.modules.selection", in_all=False, is_average=True, averages_fusions=True, needs_two=True,
         version=2,

@@ -186,6 +186,31 @@ def test_many_new_products_are_encoded_in_batches(run, monkeypatch):
     assert [one.answer for one in several] == [run.predict(text=text).answer for text in texts]
 
 
+def test_products_that_do_not_fit_into_the_memory_together_are_encoded_in_halves(run, monkeypatch):
+    encoder, sizes = run.encoders["text"], []
+    encode = encoder.encode
+
+    def small(batch):
+        sizes.append(len(batch))
+        if len(batch) > 3:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return encode(batch)
+
+    monkeypatch.setattr(encoder, "encode", small)
+    texts = [f"blue word{n} word{n + 17}" for n in range(8)]
+    several = run.predict(text=texts)
+    assert sizes == [8, 4, 2, 2, 2, 2]
+    assert [one.answer for one in several] == [run.predict(text=text).answer for text in texts]
+
+
+def test_several_devices_are_refused(shop, tmp_path):
+    """The first was used alone, and nothing said so."""
+    run = ("--run", shop / "runs/run", "--device", "cpu,cuda:0")
+    done = invoke(predict, shop / "data.csv", *run, "--cache", tmp_path / "v.h5")
+    assert done.exit_code == 1
+    assert "--device: expected one device, got 'cpu,cuda:0'. Name one" in done.stderr
+
+
 def test_lists_are_several_products(shop, run):
     one, other = run.predict(image=[shop / "images/1.png", None], text=["red shirt 1", "blue shirt"], top=1)
     assert [one.statuses["image"], other.statuses["image"]] == ["ok", "absent"]
@@ -545,6 +570,19 @@ def test_a_head_is_exported_with_the_encoders_it_learned_from(shop, tmp_path):
     assert result.exit_code == 0, result.stderr
     assert "The text vectors in it have a cosine of 1.0" in result.stdout
     assert (tmp_path / "out/model.pt2").is_file()
+
+
+@pytest.mark.parametrize("file_format", ["onnx", "pt2"])
+def test_model_card_makes_metadata_of_cells_as_the_run_does(shop, run, tmp_path, file_format, monkeypatch):
+    invoke(export, shop / "runs/run", "--head", "early", "--format", file_format, "-o", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "out")
+    code = re.findall(r"```python\n(.*?)```", card, re.DOTALL)[-1]
+    names = {}
+    exec(compile(code.replace('["", ""]', '["winter", ""]'), "README.md", "exec"), names)  # noqa: S102 - our own card
+    vectors, _ = run.products.vectors([run.product(season="winter"), run.product()])
+    assert np.array_equal(names["metadata"], vectors.inputs["metadata"].numpy())
+    assert names["metadata_present"].tolist() == vectors.present["metadata"].tolist() == [True, False]
 
 
 def test_names_are_no_folders_that_happen_to_be_called_so(tmp_path, monkeypatch):

@@ -357,6 +357,7 @@ PART = b'--B\r\nContent-Disposition: form-data; name="text"\r\n\r\nshirt\r\n'
             ("broken off", 400, {"content": PART, "headers": FORM}),
             ("no part", 400, {"content": b"--B\rfoo--B--", "headers": FORM}),
             ("no type", 415, {"content": b"hello"}),
+            ("compressed", 415, {"content": b"{}", "headers": {**JSON, "Content-Encoding": "gzip"}}),
             ("other type", 415, {"content": b"hello", "headers": {"Content-Type": "text/plain"}}),
             ("large", 413, {"content": LARGE, "headers": {"Content-Type": "image/png"}}),
             ("large form", 413, {"files": {"image": LARGE}}),
@@ -408,6 +409,17 @@ def test_too_late_is_504_and_too_many_waiting_503(run, monkeypatch):
     assert client.post("/predict", json=PRODUCT).status_code == 504
 
 
+def test_what_the_memory_lacks_room_for_is_503_and_the_log_says_why(client, run, monkeypatch, caplog):
+    def encode(_):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(run.encoders["text"], "encode", encode)
+    done = client.post("/predict", json={"text": "not seen until now"})
+    assert (done.status_code, done.headers["retry-after"]) == (503, "1")
+    assert "its log says why" in done.json()["error"]
+    assert "Tried to allocate 2.00 GiB" in caplog.text
+
+
 def test_without_a_cache_products_are_answered_but_none_is_known(run):
     client, _ = client_of(run, None)
     assert client.post("/predict", json=PRODUCT).status_code == 200
@@ -441,6 +453,8 @@ def test_token_opens_all_but_the_page_and_the_states(run):
         for done in (other.post("/predict", json=PRODUCT), other.get("/about"), other.get("/metrics"), other.get("/x")):
             assert (done.status_code, done.headers["www-authenticate"]) == (401, "Bearer")
         assert [other.get(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
+    lower_case = Client(client.app, headers={"Authorization": b"bearer swordfish"})
+    assert lower_case.get("/about").status_code == 200
 
 
 def test_review_is_opened_by_a_password_and_says_why_it_saves_nothing(served, tmp_path, monkeypatch):

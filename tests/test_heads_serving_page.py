@@ -302,6 +302,22 @@ def test_a_token_is_asked_for_and_sent_with_everything(opened):
     page.wait_for_selector("#products img[src^='blob:']")  # they are fetched with it, too
 
 
+def test_a_proxy_may_give_the_pages_a_prefix(opened, server):
+    page, asked = opened(), []
+
+    def without_prefix(route):
+        asked.append(route.request.url)
+        route.fulfill(response=route.fetch(url=route.request.url.replace("/shop/", "/")))
+
+    page.route(f"{server.url}**", without_prefix)
+    page.goto(f"{server.url}shop/")
+    answered(page, lambda: page.get_by_label("Title").fill("a striped shirt"))
+    page.wait_for_function("document.querySelector('#products img')?.naturalWidth > 0")
+    page.goto(f"{server.url}shop/review")
+    page.wait_for_selector("#saving:has-text('Saved in r-labels.csv.')")
+    assert not [url for url in asked if not url.startswith(f"{server.url}shop/")]
+
+
 @pytest.mark.parametrize(("width", "dark"), [(1200, False), (390, True)])
 def test_nothing_is_wider_than_the_screen_whatever_names_are_like(opened, width, dark):
     page = opened(width=width, dark=dark)

@@ -113,7 +113,7 @@ def save(server, answers, **options):
 
 def test_answers_of_a_review_are_in_the_file_when_they_are_confirmed(server):
     page = httpx.get(f"{server.url}/review", timeout=30)
-    assert 'data-save="/review/answers"' in page.text
+    assert 'data-save="review/answers"' in page.text
     assert "connect-src 'self'" in page.headers["content-security-policy"]
     assert save(server, [["0", "a"]], headers={"Origin": server.url}).json() == {"n_labels": 2, "file": "r-labels.csv"}
     assert save(server, [["1", "b"], ["0", None], ["2", "c"]], headers={"Sec-Fetch-Site": "same-origin"}).is_success

@@ -234,6 +234,14 @@ def test_a_catalogue_of_new_products_gets_the_vectors_of_all(shop, tmp_path):
     assert "class 1" in (tmp_path / "answers.csv").read_text()
 
 
+def test_a_model_card_says_in_which_order_the_vectors_of_several_encoders_stand(shop, tmp_path):
+    settings = ExportSettings(formats=("pt2",))
+    report = export_head(shop / "runs/run", head="image", settings=settings, output=tmp_path / "out")
+    names = Run.load(shop / "runs/run").heads["image"].encoders["image"].split("+")
+    card = (report.folder / "README.md").read_text(encoding="utf-8")
+    assert f"Those of `image` stand side by side in this order: {', '.join(names)}." in card
+
+
 def test_an_export_takes_one_encoder_of_a_modality(shop):
     with pytest.raises(ExportError, match="Expected one encoder of image for --with-encoder, .* of vit and dinov2"):
         export_head(shop / "runs/run", head="image", settings=ExportSettings(with_encoders=("image",)))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from heads.data.encoder_sets import parts_of
 from heads.errors import RunError
 from heads.export.check import Agreement
 from heads.export.graph_input import GraphInput
@@ -86,6 +87,11 @@ def _rendered(
         zeros={graph_input.name: _zeros(graph_input) for graph_input in inputs},
         agreements=agreements,
         encoded=encoded,
+        joined={
+            name: list(parts)
+            for name, spec in sorted(head.specs.items())
+            if len(parts := parts_of(spec, head.encoders[name])) > 1
+        },
         int8=int8,
         versions=facts.config.versions,
         content_sha256=facts.config.cache_content_sha256,

@@ -36,9 +36,14 @@ def encoders_of(
     elsewhere by now. For several encoders there are as many values with commas between; an empty one changes nothing.
 
     Raises:
-        HeadError: an encoder cannot be built as it was; the message names what differs.
+        HeadError: an encoder cannot be built as it was; the message names what differs. Or several devices are named.
         WeightsError, DeviceError, SettingError: its weights or the device cannot be had.
     """
+    if "," in device:
+        raise HeadError(
+            f"--device: expected one device, got {device!r}. Name one; embed-extract takes several, and its cache is "
+            "answered as it is."
+        )
     specs: dict[str, EncoderSpec] = {}
     names: dict[str, str] = {}
     for head in heads:

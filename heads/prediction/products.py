@@ -65,7 +65,10 @@ class ProductEncoder:
     def __init__(
         self, heads: Sequence[TrainedHead], encoders: Mapping[str, Encoder], *, cache_path: Path | None = None
     ) -> None:
+        from embed.encoders.fitting_batches import FittingBatches
+
         self._encoders = encoders
+        self._batches = {modality: FittingBatches(encoder) for modality, encoder in encoders.items()}
         self._specs = {name: spec for head in heads for name, spec in head.specs.items()}
         self._names = {name: encoder for head in heads for name, encoder in head.encoders.items()}
         self._dims = {name: dim for head in heads for name, dim in head.description.dims.items()}
@@ -106,6 +109,7 @@ class ProductEncoder:
 
         Raises:
             WeightsError: an encoder cannot be loaded.
+            EncoderError: not even one content fits into the memory.
         """
         parts, statuses = [], [dict[str, str]() for _ in products]
         for modality in self._encoders:
@@ -179,6 +183,7 @@ class ProductEncoder:
 
     def _encode_batch(self, modality: str, batch: Mapping[str, bytes | str]) -> dict[str, Any]:
         """Return what `_encode` does, for one of the encoder's batches, {key: content}."""
+        from embed.encoders.protocol import joined
         from embed.errors import ContentError
 
         encoder = self._encoders[modality]
@@ -191,10 +196,9 @@ class ProductEncoder:
                 encoded[key] = str(error)
         if prepared:
             with self._locks[modality]:
-                output: Any = encoder.encode(list(prepared.values()))
-            vectors, tokens = getattr(output, "vectors", output), getattr(output, "tokens", None)
+                output = joined(self._batches[modality].pieces(list(prepared.values())))
             for n, key in enumerate(prepared):  # copies, for a view would keep the whole batch
-                encoded[key] = (vectors[n].copy(), None if tokens is None else tokens[n].copy())
+                encoded[key] = (output.vectors[n].copy(), None if output.tokens is None else output.tokens[n].copy())
         return encoded
 
     def _remember(self, modality: str, encoded: Mapping[str, Any]) -> None:

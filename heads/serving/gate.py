@@ -97,8 +97,9 @@ class Gate:
             raise Refusal(503, "Expected fewer large requests at once, got too many. Try again.", retry_after_s=1)
 
     def _admit(self, scope: Scope) -> None:
-        """Refuse a request without the token, to another name than this machine's, or one too many."""
-        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+        """Refuse a request without the token, to another name than this machine's, in a coding, or one too many."""
+        headers = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}  # the first of a name
+        host = headers.get(b"host", "")
         if self._is_private and not _is_ours(host):
             # A page of another site may have its host name resolve to this machine, and could then read our answers.
             raise Refusal(
@@ -106,16 +107,21 @@ class Gate:
                 f"Expected this machine's own name, got {host[:80]!r}. Ask 127.0.0.1, or start with --token or --host.",
             )
         if self._token is not None and scope["path"] not in FREE:
-            authorization = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+            authorization = headers.get(b"authorization", "").encode("latin-1")
             # A browser cannot send a bearer token for a page: it asks its user for a password, and sends that.
             is_review = scope["path"] == REVIEW or scope["path"].startswith(f"{REVIEW}/")
-            if not hmac.compare_digest(_as_bearer(authorization) if is_review else authorization, self._token):
+            if not hmac.compare_digest(_as_bearer(authorization, takes_password=is_review), self._token):
                 raise Refusal(
                     401,
                     f"Expected the server's token, got {'another' if authorization else 'none'}. Send the header "
                     f"Authorization: Bearer TOKEN{', or give it as the password' if is_review else ''}.",
                     headers={"WWW-Authenticate": 'Basic realm="embed-once"' if is_review else "Bearer"},
                 )
+        if (coding := headers.get(b"content-encoding", "identity")).lower() != "identity":
+            raise Refusal(
+                415, f"Expected a body as it is, got one in Content-Encoding {coding[:80]!r}. Send it uncompressed.",
+                headers={"Accept-Encoding": "identity"},
+            )  # fmt: skip
         if self._n_requests > self._settings.max_parallel and scope["path"] not in UNBOUNDED:
             raise Refusal(
                 503, f"Expected at most {self._settings.max_parallel} requests at once, got more. Try again.",
@@ -182,10 +188,12 @@ def _is_ours(host: str) -> bool:
     return is_loopback(re.sub(r":\d*$", "", host).strip("[]"))
 
 
-def _as_bearer(authorization: bytes) -> bytes:
-    """Return the bearer header for a token that was given as a password, under any user name; others as they are."""
+def _as_bearer(authorization: bytes, *, takes_password: bool) -> bytes:
+    """Return the bearer header, its scheme in any case; for a token given as a password, under any user name, too."""
     scheme, _, credentials = authorization.partition(b" ")
-    if scheme.lower() != b"basic":
+    if scheme.lower() == b"bearer":
+        return b"Bearer " + credentials.strip()
+    if scheme.lower() != b"basic" or not takes_password:
         return authorization
     try:
         return b"Bearer " + base64.b64decode(credentials, validate=True).partition(b":")[2]

@@ -35,7 +35,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 
 def add_review(app: FastAPI, saved: SavedAnswers) -> None:
     """Let an application show a review page and save its answers."""
-    page = saved.page(ANSWERS)
+    page = saved.page(ANSWERS.removeprefix("/"))  # beside the page, also where a proxy gives both a prefix
     headers = {"Content-Security-Policy": POLICY.format(script=saved.script_source), "Cache-Control": "no-store"}
 
     async def show(_: Request) -> Response:

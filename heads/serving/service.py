@@ -6,6 +6,7 @@ import asyncio
 import functools
 import hashlib
 import json
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Hashable, Sequence
@@ -13,6 +14,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
+from cache.errors import EmbedOnceError
 from heads.errors import HeadError
 from heads.prediction.products import Product
 from heads.prediction.run import Run
@@ -27,6 +29,7 @@ from heads.serving.serve_settings import ServeSettings
 
 __all__ = ["RecentAnswers", "Service", "in_time"]
 
+log = logging.getLogger("embed_once")
 Result = TypeVar("Result")
 
 MOST_RECENT = 10_000  # answers that are kept, about 1 kB each
@@ -142,7 +145,7 @@ class Service:
         """Return the answers to each product.
 
         Raises:
-            Refusal: 503, too many wait; 504, it took too long.
+            Refusal: 503, too many wait, or the memory is too small; 504, it took too long.
             ClientGoneError: the client hung up; what waits is dropped.
         """
         lanes = ["known" if self._is_known(question) else "encoded" for question in questions]
@@ -159,7 +162,14 @@ class Service:
             raise Refusal(
                 503, "Expected fewer products at once, got more than can wait. Try again.", retry_after_s=1
             ) from error
-        return await in_time(request, asyncio.gather(*(futures[n] for n in range(len(questions)))))
+        try:
+            return await in_time(request, asyncio.gather(*(futures[n] for n in range(len(questions)))))
+        except EmbedOnceError as error:
+            log.warning("No answer: %s", error)
+            raise Refusal(
+                503, "Expected products to be encoded, but the server cannot now; its log says why. Try again.",
+                retry_after_s=1,
+            ) from error  # fmt: skip
 
     def check_picture(self, outcome: Outcome, requested: ProductRequest) -> None:
         """Refuse a picture that could not be read, or a text that is not Unicode.

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
-
 from cache.system.cores import count_cores
-from cache.system.out_of_memory import is_out_of_memory
 from embed.encoders.device import device_threads, numbered, several_cores
+from embed.encoders.fitting_batches import FittingBatches
 from embed.encoders.protocol import Encoded, Encoder, joined
-from embed.errors import EncoderError
 
 __all__ = ["ReplicaPool"]
-
-log = logging.getLogger("embed_once")
 
 
 class ReplicaPool:
@@ -39,7 +33,7 @@ class ReplicaPool:
         n_parallel = sum(_n_parallel(encoder) for encoder in replicas)
         self._n_cores = max(1, count_cores() // min(n_callers, n_parallel))
         self._threads = [_threads_of(encoder) for encoder in replicas]
-        self._largest: dict[int, int] = {}  # a replica's number -> the most contents that fit, where that is known
+        self._batches = [FittingBatches(encoder) for encoder in replicas]
         self._not_loaded = set(range(len(replicas)))
         self._failure: Exception | None = None  # of the first content, so that the model is not loaded again in vain
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -76,65 +70,16 @@ class ReplicaPool:
             raise self._failure
         n_more = _n_parallel(self.replicas[number]) * (1 if self._threads[number] is None else 2) - 1
         if number not in self._not_loaded or n_more == 0:
-            return joined(self._encode(number, batch))
+            return joined(self._batches[number].pieces(batch))
         try:
-            first_encoded = self._encode(number, batch[:1])
+            first_encoded = self._batches[number].pieces(batch[:1])
         except Exception as error:
             self._failure = error
             raise
         self._not_loaded.discard(number)
         for _ in range(n_more):
             self._free.put(number)
-        return joined(first_encoded + self._encode(number, batch[1:]))
-
-    def _encode(self, number: int, batch: list[Any]) -> list[Encoded]:
-        """Return the vectors of a batch in the pieces that fit into the memory.
-
-        Raises:
-            EncoderError: not even one content does.
-        """
-        encoder = self.replicas[number]
-        pieces: list[Encoded] = []
-        while batch:
-            head = batch[: self._largest.get(number, len(batch))]
-            try:
-                pieces.append(_checked(encoder, encoder.encode(head)))
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if len(head) == 1:
-                    raise EncoderError(
-                        f"{encoder.spec.modality}/{encoder.name}: expected to encode at least one content at a time, "
-                        f"got an error that mostly means too little memory: {str(error)[:200] or 'MemoryError'}. Free "
-                        "some, or use --device cpu."
-                    ) from error
-            else:
-                batch = batch[len(head) :]
-                continue
-            # The error is let go before the memory is given back: its frames hold the tensors.
-            self._largest[number] = min(len(head) // 2, self._largest.get(number, len(head)))
-            _give_memory_back()
-            log.info(
-                "%s/%s: batches of %d do not fit into the memory, so they are halved.",
-                encoder.spec.modality, encoder.name, len(head),
-            )  # fmt: skip
-        return pieces
-
-
-def _checked(encoder: Encoder, output: object) -> Encoded:
-    """Return what an encoder gave as `Encoded`.
-
-    Raises:
-        EncoderError: it is neither that nor an array.
-    """
-    if isinstance(output, np.ndarray):
-        return Encoded(output)
-    if isinstance(output, Encoded) and isinstance(output.vectors, np.ndarray):
-        return output
-    raise EncoderError(
-        f"Expected encode of {encoder.spec.modality}/{encoder.name} to give a numpy array or embed.Encoded, got "
-        f"{type(output).__name__}."
-    )
+        return joined(first_encoded + self._batches[number].pieces(batch[1:]))
 
 
 def _n_parallel(encoder: Encoder) -> int:
@@ -149,10 +94,3 @@ def _threads_of(encoder: Encoder) -> ThreadPoolExecutor | None:
     if not isinstance(device, torch.device) or device.type == "cpu":
         return None
     return device_threads(numbered(device), n_threads=_n_parallel(encoder))
-
-
-def _give_memory_back() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -55,9 +55,10 @@ function card(product, signal) {
   const frame = make("div", { classes: "frame" });
   const blank = () => frame.replaceChildren(quiet("no picture"));
   const show = (source) => frame.replaceChildren(make("img", { alt: "", onerror: blank, src: source }));
-  if (!product.picture || new URL(product.picture, location).origin !== location.origin) blank();
-  else if (!hasToken()) show(product.picture);
-  else send(product.picture, { signal }).then((response) => response.blob()).then((blob) => {
+  const path = product.picture?.replace(/^\//, ""); // beside the page, also where a proxy gives both a prefix
+  if (!path || new URL(path, location).origin !== location.origin) blank();
+  else if (!hasToken()) show(path);
+  else send(path, { signal }).then((response) => response.blob()).then((blob) => {
     show(URL.createObjectURL(blob)); // an <img> sends no token
     frame.firstChild.onload = (event) => URL.revokeObjectURL(event.target.src);
   }).catch(blank);
