@@ -75,7 +75,7 @@ class Corrections:
         self, ids: Sequence[str], labels: np.ndarray, corrected: np.ndarray, given: Mapping[str, str], n_same: int
     ) -> list[str]:
         """Return what is changed, and what of it speaks for ids or labels that changed since the file was written."""
-        changes = [(ids[row], labels[row], corrected[row]) for row in np.flatnonzero(corrected != labels)]
+        changes = [(ids[row], labels[row], corrected[row]) for row in np.flatnonzero(corrected != labels).tolist()]
         same = f"; {n_same} had theirs already" if n_same else ""
         notes = [f"{self.name} changes the labels of {len(changes)} products{same}."]
         if n_stale := sum(given.get(product_id, shown(label)) != shown(label) for product_id, label, _ in changes):
