@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import random
 import shutil
@@ -291,6 +292,22 @@ def test_same_content_is_not_encoded_again_and_the_catalogue_follows(extracted, 
     with Cache(CACHE) as cache:
         for name in cache.columns():
             assert cache.column(name) == [row[name] for row in rows]
+
+
+def test_columns_that_leave_the_cache_are_told(extracted, caplog):
+    caplog.set_level(logging.INFO, "embed_once")
+    labels = extracted.with_name("labels.csv")
+    labels.write_text("id,colour\n" + "".join(f"{row['id']},red\n" for row in read_rows(extracted)))
+    run(extracted, labels=labels)
+    assert "leave the cache" not in caplog.text
+    run(extracted)
+    assert (
+        f"Columns of the cache are not in {extracted}, and leave the cache: colour (--labels joins those of a second "
+        "table)."
+    ) in caplog.messages
+    caplog.clear()
+    run(extracted)
+    assert caplog.messages == []
 
 
 def test_moved_folder_is_not_encoded_again(catalogue, tmp_path):

@@ -178,13 +178,24 @@ def test_content_that_is_another_by_now_is_named_in_the_receipt(plan, tmp_path):
             },
             "to make text/counting in one way, but .* makes it with weights",
         ),
-        (lambda plan: {"specs": {("text", "other"): plan.specs["text", "counting"]}}, "with nothing of this name"),
+        (
+            lambda plan: {
+                "specs": {("text", "other"): replace(plan.specs["text", "counting"], fields={"weights": "x"})}
+            },
+            "with nothing of this name",
+        ),
     ],
     ids=["version", "other disk", "no folder", "weights", "name"],
 )
 def test_worker_that_does_not_fit_the_plan_is_refused(plan, change, message):
     with pytest.raises(WorkerError, match=message):
         Worker(replace(plan, **change(plan)))
+
+
+def test_worker_goes_on_under_the_name_that_the_cache_has(plan):
+    worker = Worker(replace(plan, specs={("text", "earlier"): plan.specs["text", "counting"]}))
+    assert list(worker._teams) == [("text", "earlier")]
+    worker._journal.__exit__()
 
 
 def test_engine_takes_settings_and_no_shard(shop, notes, tmp_path):

@@ -55,6 +55,29 @@ def test_one_cache_holds_several_encoders_side_by_side(tmp_path, folders):
     assert re.search(r"no label: [\d.]+ % of the test rows right by image \(.*\), [\d.]+ % .* right by text \(", said)
 
 
+def test_a_model_whose_folder_has_another_name_by_now_goes_on_under_the_name_in_the_cache(tmp_path, caplog):
+    caplog.set_level("INFO", "embed_once")
+    catalogue, cache_path = small_catalogue(tmp_path / "shop"), tmp_path / "c.h5"
+    folder = write_vision(tmp_path / "tuned", "vit")
+
+    def encoded(folder, precision="fp32", **settings):
+        choice = ExtractSettings(
+            modalities=("image",), image_encoder=str(folder), device="cpu", precision=precision, **settings
+        )
+        report = embed.extract(catalogue, cache_path, settings=choice)
+        return {entry.name: (entry.n_cached, entry.n_encoded) for entry in report.encoders}
+
+    assert encoded(folder, views=2) == {"image/tuned": (0, 6), "image/tuned.view1": (0, 6)}
+    renamed = folder.rename(tmp_path / "in-use")
+    for _ in range(2):  # the second is recalled
+        assert encoded(renamed, views=2) == {"image/tuned": (6, 0), "image/tuned.view1": (6, 0)}
+    assert "image/in-use is made as the cache's tuned was: its vectors go on under that name." in caplog.messages
+    assert encoded(renamed, layers=2) == {"image/tuned": (6, 0), "image/tuned.1": (0, 6)}
+    assert encoded(renamed, precision="auto") == {"image/tuned": (6, 0)}  # goes on in fp32
+    assert encoded(renamed, precision="bf16") == {"image/in-use": (0, 6)}  # made in another way
+    assert encoded(renamed, image_name="mine") == {"image/mine": (0, 6)}
+
+
 def test_each_of_several_encoders_is_as_if_it_were_alone(folders):
     settings = ExtractSettings(
         image_encoder=f"resnet18,{folders['vit']}", image_weights="random", image_name="first,second",

@@ -46,14 +46,35 @@ def applied(path, labels, ids, **options):
     ],
 )
 def test_label_of_a_named_product_is_changed_and_no_other(write, content):
-    corrected, notes = applied(write(content), ["bag", "bag", ""], ["1", "2", "3"])
-    assert corrected == ["bag", "hat", ""]
+    corrected, notes = applied(write(content), ["bag", "bag", "", "hat"], ["1", "2", "3", "4"])
+    assert corrected == ["bag", "hat", "", "hat"]
     assert notes == ["fixes.csv changes the labels of 1 products."]
 
 
 def test_labels_that_are_so_already_are_told_apart(write):
-    _, notes = applied(write("product,label\n1,bag\n2,hat\n"), ["bag", "bag"], ["1", "2"])
+    _, notes = applied(write("product,label\n1,bag\n2,hat\n"), ["bag", "bag", "hat"], ["1", "2", "3"])
     assert notes == ["fixes.csv changes the labels of 1 products; 1 had theirs already."]
+
+
+def test_ids_and_labels_that_changed_since_the_audit_are_told(write):
+    path = write("product,label,given\n1,hat,bag\n2,hat,bag\n3,,bag\n4,hat,\n")
+    assert applied(path, ["bag", "bag", "hat", "bag"], list("1234"))[1] == [
+        "fixes.csv changes the labels of 3 products."
+    ]
+    assert applied(path, ["shoe", "bag", "hat", "hat"], list("1234"))[1] == [  # such as with the next one's id
+        "fixes.csv changes the labels of 2 products; 1 had theirs already.",
+        "1 of these had another label when fixes.csv was written (its column given): look whether ids or labels have "
+        "changed since.",
+    ]
+
+
+def test_labels_that_the_catalogue_no_longer_has_are_told(write):
+    path = write("product,label\n1,hat\n2,hat\n")
+    assert applied(path, ["cap", "bag"], ["1", "2"])[1] == [
+        "fixes.csv changes the labels of 2 products.",
+        "fixes.csv gives labels that no product has without it: hat.",
+    ]
+    assert len(applied(path, ["", ""], ["1", "2"])[1]) == 1  # of a column that is new
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ from support import synthetic_cache
 from cache import Cache, ContentSpec
 from heads.data.labels import make_labels
 from heads.data.splitting.splits import Split
+from heads.data.vectors import load_vectors
 from heads.errors import LabelError
 from heads.experiment.problem import pose
-from heads.experiment.problem_notes import fold_notes, redraw_notes, split_column_notes
+from heads.experiment.problem_notes import coverage_notes, fold_notes, redraw_notes, split_column_notes
 from heads.reports.report_settings import ReportSettings, choose_columns
 from heads.settings import TrainSettings
 
@@ -112,3 +113,16 @@ def test_a_label_of_too_few_rows_names_the_others_that_it_was_chosen_among(tmp_p
     path = synthetic_cache(tmp_path / "c.h5", {"text": np.random.default_rng(0).normal(size=(40, 3))}, columns)
     with Cache(path) as cache, pytest.raises(LabelError, match=r"at least 10 rows.* so might be product_type \(40\)"):
         pose(cache, TrainSettings())
+
+
+def test_rows_that_an_encoder_has_not_seen_are_told_with_what_encodes_them(tmp_path):
+    path = synthetic_cache(tmp_path / "c.h5", {"text": np.zeros((3, 3))}, {})
+    present = {"text": np.arange(6) != 5}
+    synthetic_cache(path, {"text": np.zeros((6, 3))}, {}, encoder="later", present=present)
+    with Cache(path) as cache:
+        several = [load_vectors(cache, encoders={"text": name}) for name in ("synthetic", "later")]
+        assert coverage_notes(cache, several) == [
+            "3 of 6 rows have no vector of text/synthetic: 1 absent, 2 not encoded. embed-extract with the options of "
+            "that encoder encodes them.",
+            "1 of 6 rows have no vector of text/later: 1 absent.",
+        ]

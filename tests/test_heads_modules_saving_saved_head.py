@@ -411,6 +411,19 @@ def test_vectors_of_the_same_encoder_are_found_under_any_name(tmp_path):
     np.testing.assert_allclose(vectors_read.inputs["text"].numpy(), vectors["text"], rtol=1e-6)
 
 
+def test_products_that_the_heads_encoder_has_not_seen_are_told(tmp_path, caplog):
+    path = synthetic_cache(tmp_path / "c.h5", {"text": np.zeros((4, 10))}, {})
+    with Cache(path) as cache:
+        trained("text").vectors_of(cache)
+    assert caplog.messages == []
+    synthetic_cache(path, {"text": np.zeros((6, 10))}, {}, encoder="later")
+    with Cache(path) as cache:
+        vectors = trained("text").vectors_of(cache)
+    assert vectors.present["text"].tolist() == [True] * 4 + [False] * 2
+    (message,) = caplog.messages
+    assert message.startswith(f"2 of 6 products of {path} have no vector of text/synthetic, for that encoder has not")
+
+
 def test_a_single_head_needs_its_own_modality_alone(tmp_path):
     path = synthetic_cache(tmp_path / "c.h5", {"text": np.zeros((4, 10))}, {})
     with Cache(path) as cache:

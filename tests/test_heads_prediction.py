@@ -320,6 +320,14 @@ def test_catalogue_that_lacks_one_column_of_several_is_answered_by_the_others(co
     assert lines == lines_of(predicted(counting, empty).stdout)
 
 
+def test_nothing_is_said_to_be_answered_of_a_catalogue_that_is_refused(shop, tmp_path, caplog):
+    source = write_catalogue(tmp_path / "new", [{"id": "1", "photo": "1.png", "words": "red"}])
+    done = invoke(predict, source, "--run", shop / "runs/run")
+    assert done.exit_code == 1
+    assert "it has none of their columns (id, photo, words)" in done.stderr
+    assert "answered without" not in caplog.text
+
+
 def test_catalogue_whose_pictures_are_all_to_come_is_answered_by_the_rest(shop, tmp_path, caplog):
     source = write_catalogue(tmp_path / "new", [row | {"image": ""} for row in rows_of(4)])
     lines = lines_of(predicted(shop / "runs/run", source, "--head", "late").stdout)

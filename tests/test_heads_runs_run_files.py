@@ -20,7 +20,7 @@ from heads.export.run_facts import read_run
 from heads.prediction.run import Run
 from heads.runs.encoder_samples import EncoderSamples, load_encoder_samples, save_encoder_samples
 from heads.runs.folder import load_heads, write_page
-from heads.runs.run_files import write_manifest
+from heads.runs.run_files import find_cache, read_config, write_manifest
 from heads.settings import TrainSettings
 from heads.workflows.train import train
 
@@ -234,3 +234,24 @@ def test_samples_that_are_no_text_are_named(run_path):
     save_encoder_samples(run_path, samples)
     with pytest.raises(RunError, match="to hold contents and their vectors"):
         load_encoder_samples(run_path)
+
+
+def test_the_cache_of_a_run_is_no_other_catalogues_of_that_name(cache_path, tmp_path, monkeypatch):
+    shop, elsewhere = tmp_path / "shop", tmp_path / "elsewhere"
+    for folder in (shop, elsewhere):
+        folder.mkdir()
+    shutil.copy(cache_path, shop)
+    monkeypatch.chdir(shop)
+    run_path = train("c.h5", settings=QUICK, runs_path=shop / "runs", name="r").run_path
+    config = read_config(run_path)
+    assert find_cache(run_path, config) == Path("c.h5")
+    monkeypatch.chdir(elsewhere)
+    other_vectors = {"text": class_vectors(np.arange(12) % 3, 6)}
+    synthetic_cache(elsewhere / "c.h5", other_vectors, {"label": list("abc" * 4)})
+    assert find_cache(run_path, config) == shop / "c.h5"
+    synthetic_cache(shop / "c.h5", {"text": class_vectors(np.arange(15) % 3, 6)}, {"label": list("abc" * 5)})
+    assert find_cache(run_path, config) == shop / "c.h5"  # of a later month
+    shutil.copy(cache_path, elsewhere)
+    assert find_cache(run_path, config) == Path("c.h5")  # whose content is that of the training
+    (elsewhere / "c.h5").write_bytes(b"no cache")
+    assert find_cache(run_path, config) == shop / "c.h5"

@@ -15,6 +15,7 @@ class DerivedEncoder:
 
     def __init__(self, whole: Any, name: str) -> None:
         self.whole = whole
+        self.whole_name = whole.name
         self.name = f"{whole.name}.{name}"
         self.batch_size = whole.batch_size
         self.n_parallel = whole.n_parallel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,21 +20,27 @@ __all__ = ["CORRECTIONS", "Corrections", "read_corrections"]
 
 CORRECTIONS = "corrections.csv"  # in the folder of a run whose labels were corrected
 COLUMNS = ("product", "label")
+GIVEN = "given"  # the column in which an audit says what a product's label was
+MOST_SHOWN = 3
 DELIMITERS = ",;\t"  # spreadsheets of some countries write the second
 MOST_CELL_CHARACTERS = 2**24
 
 
 @dataclass(frozen=True)
 class Corrections:
-    """New labels of some products, {id: label}, and the name of the file that says so."""
+    """New labels of some products, {id: label}, and the name of the file that says so.
+
+    `given` are the labels that products had when the file was written, of those of which it says it.
+    """
 
     name: str
     labels: Mapping[str, str]
+    given: Mapping[str, str] = field(default_factory=dict)
 
     def applied(
         self, labels: np.ndarray, ids: Sequence[str], *, level: int | None = None
     ) -> tuple[np.ndarray, list[str]]:
-        """Return all products' labels with the new ones in place, and a note that counts them.
+        """Return all products' labels with the new ones in place, and notes that count them.
 
         Of a new label that is a path the `level` is taken, as of the catalogue's; a class that there is already, or a
         label of one level, is taken as it is. Products and classes that are not Unicode may be named as they are shown.
@@ -52,19 +58,35 @@ class Corrections:
             for product, label in self.labels.items()
         }
         if unknown := new_labels.keys() - set(ids):
-            examples = ", ".join(map(shown, sorted(unknown)[:3]))
             raise LabelError(
                 f"Expected {self.name} to name products of the catalogue, got {len(unknown)} that are not there "
-                f"({examples}{', …' if len(unknown) > 3 else ''}). Mend their ids, or take the lines out."
+                f"({_examples(sorted(unknown))}). Mend their ids, or take the lines out."
             )
         corrected = np.array(
             [new_labels.get(product_id, label) for product_id, label in zip(ids, labels.tolist(), strict=True)], object
         )
         if not self.labels:
             return corrected, [f"{self.name} has no label in any line: nothing is corrected."]
-        n_changed, n_same = int((corrected != labels).sum()), sum(product_id in new_labels for product_id in ids)
-        same = f"; {n_same - n_changed} had theirs already" if n_same > n_changed else ""
-        return corrected, [f"{self.name} changes the labels of {n_changed} products{same}."]
+        given = {products.get(shown(product), product): label for product, label in self.given.items()}
+        n_same = sum(product_id in new_labels for product_id in ids) - int((corrected != labels).sum())
+        return corrected, self._notes(ids, labels, corrected, given, n_same)
+
+    def _notes(
+        self, ids: Sequence[str], labels: np.ndarray, corrected: np.ndarray, given: Mapping[str, str], n_same: int
+    ) -> list[str]:
+        """Return what is changed, and what of it speaks for ids or labels that changed since the file was written."""
+        changes = [(ids[row], labels[row], corrected[row]) for row in np.flatnonzero(corrected != labels).tolist()]
+        same = f"; {n_same} had theirs already" if n_same else ""
+        notes = [f"{self.name} changes the labels of {len(changes)} products{same}."]
+        if n_stale := sum(given.get(product_id, shown(label)) != shown(label) for product_id, label, _ in changes):
+            notes.append(
+                f"{n_stale} of these had another label when {self.name} was written (its column {GIVEN}): look whether "
+                "ids or labels have changed since."
+            )
+        new_classes = sorted({new_label for *_, new_label in changes} - set(labels.tolist()))
+        if new_classes and labels.any():
+            notes.append(f"{self.name} gives labels that no product has without it: {_examples(new_classes)}.")
+        return notes
 
     def write(self, folder: Path) -> None:
         """Write the file that makes them again."""
@@ -87,6 +109,10 @@ class Corrections:
         )
 
 
+def _examples(names: Sequence[str]) -> str:
+    return ", ".join(map(shown, names[:MOST_SHOWN])) + (", …" if len(names) > MOST_SHOWN else "")
+
+
 def read_corrections(path: str | Path) -> Corrections:
     """Return what a CSV file with the columns ``product`` and ``label`` says; lines whose label is empty say nothing.
 
@@ -96,18 +122,21 @@ def read_corrections(path: str | Path) -> Corrections:
     """
     path = Path(path)
     labels: dict[str, str] = {}
-    for number, product, cell in _lines(path):
+    given: dict[str, str] = {}
+    for number, product, cell, given_cell in _lines(path):
         label = clean_label(cell)
+        if label and given_cell:
+            given[product] = clean_label(given_cell)
         if label and labels.setdefault(product, label) != label:
             raise LabelError(
                 f"Expected {path.name} to give each product one label, got {shown(labels[product])} and "
                 f"{shown(label)} for {shown(product)} (line {number}). Empty one of them."
             )
-    return Corrections(path.name, labels)
+    return Corrections(path.name, labels, given)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield each line's number, product and label."""
+def _lines(path: Path) -> Iterator[tuple[int, str, str, str]]:
+    """Yield each line's number, product, label, and the label that was given before, where it says so."""
     header, text = _read(path)
     csv.field_size_limit(MOST_CELL_CHARACTERS)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=header.count), strict=True)
@@ -119,6 +148,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
                 f"{shown(', '.join(names)) or 'none'}. Name them so in its first line."
             )
         product, label = map(names.index, COLUMNS)
+        given = names.index(GIVEN) if names.count(GIVEN) == 1 else len(names)
         for cells in lines:
             if cells and len(cells) <= max(product, label):
                 raise LabelError(
@@ -126,7 +156,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
                     f"{len(cells)}. Mend it."
                 )
             if cells:
-                yield lines.line_num, cells[product], cells[label]
+                yield lines.line_num, cells[product], cells[label], "".join(cells[given : given + 1])
     except csv.Error as error:
         raise LabelError(
             f"--corrections: expected {path} to be a CSV file, got one that is not (line {lines.line_num}: {error}). "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from heads.data.picture_views import is_view
 from heads.errors import HeadError
 
 __all__ = [
+    "NOT_ENCODED",
+    "absence_reasons",
     "common_names",
     "dimension",
     "joined_name",
@@ -25,6 +28,7 @@ __all__ = [
 ]
 
 PLUS = "+"
+NOT_ENCODED = "not encoded"  # of a product whose content is sound
 PARTS = "concatenated"  # among the fields of a spec, and among its side notes
 
 
@@ -133,6 +137,18 @@ def dimension(cache: Cache, modality: str, names: Iterable[str]) -> int:
 def present(cache: Cache, modality: str, names: Iterable[str]) -> np.ndarray:
     """Return which products have a vector of every encoder, (N,) bool: who lacks one's lacks the whole."""
     return np.logical_and.reduce([cache.present(modality, name) for name in names])
+
+
+def absence_reasons(cache: Cache, modality: str, present: np.ndarray) -> dict[str, int]:
+    """Return why products have no vector, {reason: how many of them}: `NOT_ENCODED`, or their content's status.
+
+    Shape:
+        present: (N,) bool, which products have one
+    """
+    if present.all():
+        return {}
+    statuses = np.array(cache.statuses(modality))[~present]
+    return dict(Counter(np.where(np.isin(statuses, ["ok", "not_encoded"]), NOT_ENCODED, statuses).tolist()))
 
 
 def _objects(values: object) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from cache import Cache
 from cache.columns.group_columns import find_group_column, has_group_name
+from heads.data.encoder_sets import NOT_ENCODED, absence_reasons
 from heads.data.labels import Labels
 from heads.data.splitting.splits import Split, says_split, straddlers
 from heads.data.vectors import Vectors
@@ -47,13 +48,12 @@ def coverage_notes(cache: Cache, several: Iterable[Vectors]) -> list[str]:
             present = vectors.present[modality].numpy()
             if not present.any():
                 raise HeadError(f"Training needs vectors, but no product has one of {modality}/{encoder}.")
-            if present.all():
+            if not (reasons := absence_reasons(cache, modality, present)):
                 continue
-            statuses = np.array(cache.statuses(modality))
-            reasons = Counter(np.where(statuses == "ok", "not encoded", statuses)[~present].tolist())
             shown = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+            advice = " embed-extract with the options of that encoder encodes them." if NOT_ENCODED in reasons else ""
             n_absent = int((~present).sum())
-            notes.append(f"{n_absent} of {len(present)} rows have no vector of {modality}/{encoder}: {shown}.")
+            notes.append(f"{n_absent} of {len(present)} rows have no vector of {modality}/{encoder}: {shown}.{advice}")
     return notes
 
 

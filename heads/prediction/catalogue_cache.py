@@ -108,7 +108,6 @@ def _extract_settings(run: Run, path: Path, columns: RawColumns) -> tuple[Extrac
             fields |= _picture_settings(path, settings, columns)
         elif modality in run.contents and not names & set(catalogue_columns):
             absent.add(modality)
-            _warn_of_absent(path, sorted(names), modality)
         else:
             fields |= settings
     present = tuple(modality for modality in run.encoders if modality not in absent)
@@ -117,6 +116,8 @@ def _extract_settings(run: Run, path: Path, columns: RawColumns) -> tuple[Extrac
             f"Expected {path} to have what the heads of {run.path} look at, but it has none of their columns "
             f"({', '.join(catalogue_columns[:20])}). Name its columns with --image-column and --text-columns."
         )
+    for modality in sorted(absent):
+        _warn_of_absent(path, sorted(_column_names(modality, content_settings[modality])), modality)
     _warn_of_absent_metadata(run, path, catalogue_columns)
     fields |= {"id_column": columns.id_column, "image_root": columns.image_root}
     reuse = () if run.cache_path is None else (run.cache_path,)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cache import Cache, CacheError
 from cache.cloud.addresses import StoragePath, is_address
 from cache.cloud.local_copies import local_copy
 from cache.errors import CloudError
@@ -54,7 +56,9 @@ class Config:
 def find_cache(run_path: Path, config: Config) -> Path:
     """Return the path of a run's cache: as it was named, from here or from the folder that holds the runs' folder.
 
-    Of a cache in a bucket it is the copy on this disk; if that cannot be had, a path at which there is nothing.
+    Where both have one, it is the one whose content the run was trained on, else the one beside the runs: the other may
+    be another catalogue's. Of a cache in a bucket it is the copy on this disk; if that cannot be had, a path at which
+    there is nothing.
 
     Raises:
         UnreadableError: the system cannot say whether there is a file.
@@ -66,12 +70,23 @@ def find_cache(run_path: Path, config: Config) -> Path:
         except (CloudError, FileNotFoundError) as error:
             log.warning("The cache of the run cannot be had. %s", error)
             return named_path
-    if facts_of(named_path) is None:
-        with reading(run_path):
-            path_beside_runs = run_path.resolve(strict=True).parent.parent / named_path
-        if facts_of(path_beside_runs) is not None:
-            return path_beside_runs
-    return named_path
+    with reading(run_path):
+        path_beside_runs = run_path.resolve(strict=True).parent.parent / named_path
+    facts, facts_beside_runs = facts_of(named_path), facts_of(path_beside_runs)
+    if facts_beside_runs is None:
+        return named_path
+    if facts is None:
+        return path_beside_runs
+    is_one_file = os.path.samestat(facts, facts_beside_runs)
+    return named_path if is_one_file or _has_content(named_path, config.cache_content_sha256) else path_beside_runs
+
+
+def _has_content(path: Path, content_sha256: str) -> bool:
+    try:
+        with Cache(path) as cache:
+            return cache.content_sha256 == content_sha256
+    except (CacheError, FileNotFoundError):  # who opens it is told
+        return False
 
 
 def read_config(run_path: Path) -> Config:

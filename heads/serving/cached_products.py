@@ -14,12 +14,12 @@ import torch
 
 from cache import Cache, Tokens
 from cache.columns.column_names import usual_column
-from heads.data.encoder_sets import dimension, present, split_name
+from heads.data.encoder_sets import dimension, joined_name, present, split_name
 from heads.data.metadata.fitted_metadata import METADATA, FittedMetadata
 from heads.data.metadata.metadata_request import is_metadata, metadata_vectors
 from heads.data.tokens import ProductTokens
 from heads.data.vectors import Vectors
-from heads.modules.saving.head_inputs import check_contents, find_encoder
+from heads.modules.saving.head_inputs import check_contents, find_encoder, tell_not_encoded
 from heads.modules.saving.saved_head import TrainedHead
 from heads.reports.picture_folder import find_picture_folder, no_pictures_note
 from heads.reports.thumbnails import Thumbnails
@@ -159,6 +159,7 @@ class CachedProducts:
                 cache, modality, encoder_names, cache.rows(modality), present(cache, modality, encoder_names),
                 tuple(cache.vectors(modality, encoder_name) for encoder_name in encoder_names) if is_held else (),
             )  # fmt: skip
+            tell_not_encoded(cache, modality, joined_name(encoder_names), self.tables[modality].present)
         self._statuses = {name: cache.statuses(name) for name in self.tables}
         columns = cache.columns()
         text, image = cache.content_spec("text"), cache.content_spec("image")

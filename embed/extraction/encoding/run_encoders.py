@@ -8,6 +8,7 @@ from cache import Inventory
 from embed.encoders.factory import make_encoders, replicas
 from embed.encoders.precision import keep_precision
 from embed.encoders.protocol import Encoder
+from embed.encoders.specs.kept_names import keep_names
 from embed.encoders.specs.spec_hints import SpecHints
 from embed.extraction.encoding.encoder_run import EncoderRun
 from embed.settings import ExtractSettings
@@ -49,10 +50,14 @@ class RunEncoders:
             run.replicas = team
 
     def _make(self) -> list[Encoder]:
-        """Return the encoders that the settings name, in the precision that the cache has their vectors in."""
-        encoders = make_encoders(self._settings)
-        if self._settings.precision == "auto":
-            keep_precision(encoders, self._inventory.specs)
+        """Return the encoders that the settings name, as the cache has them: by name, and in its precision."""
+        encoders, specs = make_encoders(self._settings), self._inventory.specs
+        is_auto = self._settings.precision == "auto"
+        requested = {"image": self._settings.image_name, "text": self._settings.text_name}
+        unnamed = [encoder for encoder in encoders if requested.get(encoder.spec.modality) is None]
+        keep_names(unnamed, specs, but_for=("precision",) if is_auto else ())
+        if is_auto:
+            keep_precision(encoders, specs)
         if not self._inventory.journal.is_shard:  # which writes nothing outside its folder
             self._hints.remember(encoders)
         return encoders

@@ -23,6 +23,7 @@ from embed.contents.images import read_image
 from embed.contents.statuses import RETRIED
 from embed.encoders.factory import replicas
 from embed.encoders.precision import keep_precision
+from embed.encoders.specs.kept_names import keep_names
 from embed.errors import ContentError, WorkerError
 from embed.extraction.encoding.encoder_run import EncoderRun
 from embed.settings import ExtractSettings
@@ -99,6 +100,7 @@ class Worker:
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
         module, _, function = plan.maker.partition(":")
         encoders = getattr(import_module(module), function)(plan.settings)
+        keep_names(encoders, plan.specs, but_for=("precision",) if plan.settings.precision == "auto" else ())
         keep_precision(encoders, plan.specs)
         self._teams = {(team[0].spec.modality, team[0].name): team for team in replicas(encoders)}
         for encoder_key, spec in plan.specs.items():

@@ -1,9 +1,9 @@
-"""Products of a cache that the catalogue no longer has."""
+"""Products and columns of a cache that the catalogue no longer has."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,13 @@ import numpy as np
 from cache import Cache
 from cache.arrays.large_arrays import row_blocks
 from cache.arrays.string_column import sorted_hashes
+from cache.columns.column_names import PICTURE_KEYS
 from cache.format.writer import array_digest, encode_strings
 from cache.system.reading import facts_of
 
-__all__ = ["count_products_gone", "tell_products_gone"]
+__all__ = ["columns_gone", "count_products_gone", "tell_columns_gone", "tell_products_gone"]
+
+MOST_SHOWN = 5  # columns
 
 log = logging.getLogger("embed_once")
 
@@ -33,6 +36,25 @@ def count_products_gone(cache_path: Path, ids: Sequence[str]) -> int:
         positions = np.searchsorted(hashes, cached_hashes[rows])
         n_gone += int((hashes.take(positions, mode="clip") != cached_hashes[rows]).sum())
     return n_gone
+
+
+def columns_gone(cache_path: Path, columns: Collection[str]) -> list[str]:
+    """Return the columns of a cache, if there is one, that are none of these; what was added of means is left out."""
+    if facts_of(cache_path) is None:
+        return []
+    with Cache(cache_path) as cache:
+        return [name for name in cache.columns() if name not in columns and name != PICTURE_KEYS]
+
+
+def tell_columns_gone(columns: Sequence[str], catalogue_path: Path, *, has_labels: bool) -> None:
+    """Note which columns are gone; `has_labels` is whether a second table was joined."""
+    if columns:
+        log.info(
+            "Columns of the cache are not in %s, and leave the cache: %s%s.",
+            catalogue_path,
+            ", ".join(columns[:MOST_SHOWN]) + (", …" if len(columns) > MOST_SHOWN else ""),
+            "" if has_labels else " (--labels joins those of a second table)",
+        )
 
 
 def tell_products_gone(n_gone: int, catalogue_path: Path, *, is_part: bool) -> None:

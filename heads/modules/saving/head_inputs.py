@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+import numpy as np
+
 from cache import Cache, ContentSpec, EncoderSpec
-from heads.data.encoder_sets import joined_name, parts_of
+from heads.data.encoder_sets import NOT_ENCODED, absence_reasons, joined_name, parts_of
 from heads.errors import HeadError
 
-__all__ = ["check_contents", "find_encoder", "without_content"]
+__all__ = ["check_contents", "find_encoder", "tell_not_encoded", "without_content"]
 
 log = logging.getLogger("embed_once")
 
@@ -60,6 +62,20 @@ def without_content(cache: Cache, modalities: Iterable[str]) -> set[str]:
     for modality in sorted(empty):
         log.warning("No product of %s has any %s: all are answered without.", cache.path, modality)
     return empty
+
+
+def tell_not_encoded(cache: Cache, modality: str, encoder: str, present: np.ndarray) -> None:
+    """Warn of products that are answered without a modality only because its encoder has not seen them.
+
+    Shape:
+        present: (N,) bool, which products have a vector
+    """
+    if n_products := absence_reasons(cache, modality, present).get(NOT_ENCODED):
+        log.warning(
+            "%d of %d products of %s have no vector of %s/%s, for that encoder has not seen their %s yet: they are "
+            "answered without. embed-extract with the options of that encoder encodes them.",
+            n_products, len(present), cache.path, modality, encoder, modality,
+        )  # fmt: skip
 
 
 def check_contents(cache: Cache, trained: ContentSpec, *, head: str, is_renamed: bool) -> None:

@@ -35,7 +35,7 @@ from heads.modules.parts.standardiser import Standardise
 from heads.modules.plugin import shown_error
 from heads.modules.saving.golden_rows import N_GOLDEN, check_golden, check_golden_answers, golden_tokens
 from heads.modules.saving.head_file import HEAD_VERSION, read_head_file
-from heads.modules.saving.head_inputs import check_contents, find_encoder, without_content
+from heads.modules.saving.head_inputs import check_contents, find_encoder, tell_not_encoded, without_content
 from heads.modules.saving.row_blocks import BLOCK_ROWS, RowBlock, row_blocks
 from heads.modules.seeded import build_empty
 from heads.threads import side_by_side
@@ -197,6 +197,8 @@ class TrainedHead:
             tokens_of=[name for name in self.description.token_dims if name in encoders],
             memory=memory,
         )
+        for modality, encoder in encoders.items():
+            tell_not_encoded(cache, modality, encoder, vectors.present[modality].numpy())
         nothing = [
             no_vectors(
                 modality, len(cache), dim, encoder=self.encoders[modality], spec=self.specs[modality],
