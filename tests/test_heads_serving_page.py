@@ -312,7 +312,8 @@ def test_a_proxy_may_give_the_pages_a_prefix(opened, server):
     page.route(f"{server.url}**", without_prefix)
     page.goto(f"{server.url}shop/")
     answered(page, lambda: page.get_by_label("Title").fill("a striped shirt"))
-    page.wait_for_function("document.querySelector('#products img')?.naturalWidth > 0")
+    picture = page.locator("#products img").first
+    assert picture.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") > 0
     page.goto(f"{server.url}shop/review")
     page.wait_for_selector("#saving:has-text('Saved in r-labels.csv.')")
     assert not [url for url in asked if not url.startswith(f"{server.url}shop/")]

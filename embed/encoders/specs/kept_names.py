@@ -51,7 +51,7 @@ def _new_names(
 
 def _is_same(spec: EncoderSpec, other_spec: EncoderSpec, but_for: Collection[str]) -> bool:
     kept, other = (
-        replace(each, fields={name: value for name, value in each.fields.items() if name not in but_for})
-        for each in (spec, other_spec)
+        replace(one, fields={name: value for name, value in one.fields.items() if name not in but_for})
+        for one in (spec, other_spec)
     )
     return kept.fingerprint == other.fingerprint
