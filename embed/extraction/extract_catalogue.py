@@ -37,12 +37,7 @@ from embed.extraction.shard import Shard, find_shard
 from embed.extraction.source.content_source import Source, find_source
 from embed.extraction.source.failure_list import list_failures
 from embed.extraction.source.picture_means import BrokenPicture, add_means
-from embed.extraction.source.products_gone import (
-    columns_gone,
-    count_products_gone,
-    tell_columns_gone,
-    tell_products_gone,
-)
+from embed.extraction.source.products_gone import find_gone
 from embed.extraction.work_of_shards import check_shards, open_hints
 from embed.settings import ExtractSettings
 
@@ -109,12 +104,10 @@ def extract(
         reports = encode(work.runs, work.inventory, settings)
         changed = {key for run in work.runs for key in run.changed}
         products, broken = _products(work, changed)
-        n_gone = count_products_gone(work.cache_path, work.catalogue.ids)
-        gone = columns_gone(work.cache_path, products.columns)
+        gone = find_gone(work.cache_path, work.catalogue.ids, products.columns)
         was_written = seal(work.cache_path, work.journal, products, inventory=work.inventory)
         is_part = any(option is not None for option in (settings.where, settings.per_class, settings.sample))
-        tell_products_gone(n_gone, work.catalogue.path, is_part=is_part)
-        tell_columns_gone(gone, work.catalogue.path, has_labels=settings.labels is not None)
+        gone.tell(work.catalogue.path, is_part=is_part, has_labels=settings.labels is not None)
         failures_path, statuses = list_failures(work.cache_path, work.catalogue, list(work.sources), broken=broken)
     report = ExtractReport(
         cache_path=work.named_path,

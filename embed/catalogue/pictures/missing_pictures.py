@@ -134,9 +134,10 @@ def _explain(cell: str, path: str, column: str) -> _Explanation:
     folder, name = str(PurePosixPath(plain).parent), PurePosixPath(plain).name
     path_folder, path_name = str(PurePosixPath(path).parent), PurePosixPath(path).name
     n_shared = n_last_names_shared(cell, path)
-    if not is_url(cell) and folder.lower() != path_folder.lower() and n_shared > 1:
+    is_elsewhere = not is_url(cell) and folder.lower() != path_folder.lower()
+    if is_elsewhere and n_shared > 1:
         reasons.append(f"by the last {n_shared} names of the path")
-    elif not is_url(cell) and folder.lower() != path_folder.lower():
+    elif is_elsewhere:
         reasons.append(f"in {path_folder}/" if path_folder != "." else "in the folder itself")
     is_same = name == path_name
     if name.lower() != path_name.lower():

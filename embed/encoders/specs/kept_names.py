@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from cache import EncoderSpec
@@ -39,19 +38,13 @@ def _new_names(
         modality, name = encoder.spec.modality, encoder.name
         if hasattr(encoder, "whole_name") or (modality, name) in specs or (modality, name) in new_names:
             continue
-        same = [where for where, spec in specs.items() if where not in taken and _is_same(spec, encoder.spec, but_for)]
-        if same:
-            new_names[modality, name] = min(same)[1]
-            taken.add(min(same))
-            log.info(
-                "%s/%s is made as the cache's %s was: its vectors go on under that name.", modality, name, min(same)[1]
-            )
+        same = (where for where, spec in specs.items() if where not in taken and _is_same(spec, encoder.spec, but_for))
+        if (kept := min(same, default=None)) is not None:
+            new_names[modality, name] = kept[1]
+            taken.add(kept)
+            log.info("%s/%s is made as the cache's %s was: its vectors go on under that name.", modality, name, kept[1])
     return new_names
 
 
 def _is_same(spec: EncoderSpec, other_spec: EncoderSpec, but_for: Collection[str]) -> bool:
-    kept, other = (
-        replace(one, fields={name: value for name, value in one.fields.items() if name not in but_for})
-        for one in (spec, other_spec)
-    )
-    return kept.fingerprint == other.fingerprint
+    return {line.partition(":")[0] for line in spec.differences(other_spec)} <= set(but_for)
