@@ -71,7 +71,8 @@ def compare(
     """Return each head's differences to one of them, in every score, with intervals that hold for all together.
 
     `rivals` are those of which that one was chosen, where the same rows had a part in it: the best of several was lucky
-    there, too, so that the intervals hold whichever of them it is.
+    there, so that differences to it come out too small, and their upper ends hold whichever of them is the best. Lower
+    ends need no more for it.
 
     The chance that any of them is wrong is 5 %, and not that of each: all have as many standard errors to each side
     as the farthest of them is off in 95 % of the resamples (the maximum of studentised statistics, the single-step
@@ -87,13 +88,15 @@ def compare(
     values = np.stack([scores[head] - scores[single] for head in heads])  # (H, S)
     drawn = np.stack([resampled[head] - resampled[single] for head in heads], axis=1)  # (R, H, S)
     errors = drawn.std(axis=0, ddof=1)
-    farthest = np.quantile(_farthest(heads, {single, *rivals}, resampled), CONFIDENCE)
     n_free = max(n_groups - 1, 1)
-    half = float(student_errors(farthest, n_free) * np.sqrt(1 + 1 / n_free)) * errors
+    below, above = (
+        float(student_errors(np.quantile(farthest, CONFIDENCE), n_free) * np.sqrt(1 + 1 / n_free)) * errors
+        for farthest in (_farthest(heads, {single}, resampled), _farthest(heads, {single, *rivals}, resampled))
+    )
     if n_groups == 1:
-        half = np.ones_like(errors)  # there is nothing to draw from, and nothing known
+        below = above = np.ones_like(errors)  # there is nothing to draw from, and nothing known
     bias = values - drawn.mean(axis=0)
-    low, high = values - half + np.minimum(bias, 0), values + half + np.maximum(bias, 0)
+    low, high = values - below + np.minimum(bias, 0), values + above + np.maximum(bias, 0)
     return {
         head: [Difference(*map(float, ends)) for ends in zip(values[n], low[n], high[n], strict=True)]
         for n, head in enumerate(heads)
