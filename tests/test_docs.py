@@ -38,7 +38,7 @@ NOT_RUN = []  # locations of blocks with `<!-- not run: reason -->`; each reason
 COMMANDS = console_scripts()
 TOOLS = {"torture": torture}  # of a checkout
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
-OTHER_OPTIONS = {"--help", "--quick"}  # of every command; of bin/test
+OTHER_OPTIONS = {"--gain", "--help", "--quick"}  # of a benchmark; of every command; of bin/test
 
 
 def name_of(page):

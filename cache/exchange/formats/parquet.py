@@ -1,4 +1,4 @@
-"""Parquet: strings, and vectors as lists of a fixed size, null where there is none."""
+"""Parquet: strings, and vectors as lists, null where there is none."""
 
 from __future__ import annotations
 
@@ -32,18 +32,26 @@ def write_rows(path: Path, table: ProductTable, start: int, stop: int) -> None:
 
 def _write(aside: Path, table: ProductTable, start: int, stop: int) -> None:
     fields = [pyarrow.field(name, pyarrow.string()) for name in shown_values(list(table.texts))]
-    fields += [
-        pyarrow.field(table.name_of(pair), pyarrow.list_(pyarrow.float32(), dim)) for pair, dim in table.dims.items()
-    ]
+    fields += [pyarrow.field(table.name_of(pair), pyarrow.list_(pyarrow.float32())) for pair in table.dims]
     schema = pyarrow.schema(fields)
     with parquet.ParquetWriter(aside, schema) as writer:
         for block_start, block_stop in table.blocks(start, stop):
             arrays = [pyarrow.array(shown_values(cells[block_start:block_stop])) for cells in table.texts.values()]
             for pair, dim in table.dims.items():
                 vectors, present = table.vectors(pair, block_start, block_stop)
-                values = pyarrow.array(vectors.ravel())
-                arrays.append(pyarrow.FixedSizeListArray.from_arrays(values, dim, mask=pyarrow.array(~present)))
+                arrays.append(_lists(vectors, present, dim))
             writer.write_table(pyarrow.table(arrays, schema=schema))
+
+
+def _lists(vectors: np.ndarray, present: np.ndarray, dim: int) -> pyarrow.ListArray:
+    """Return vectors as lists, null where none is present.
+
+    Lists of a fixed size, of which some are null, are written and read by the latest pyarrow alone.
+    """
+    ends = np.cumsum(present, dtype=np.int32) * dim
+    offsets = np.concatenate([np.zeros(1, dtype=np.int32), ends])
+    values = pyarrow.array(vectors[present].ravel())
+    return pyarrow.ListArray.from_arrays(pyarrow.array(offsets), values, mask=pyarrow.array(~present))
 
 
 def opened(path: Path, column: str | None) -> ImportedVectors:
