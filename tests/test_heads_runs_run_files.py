@@ -138,9 +138,8 @@ def test_golden_rows_are_one_to_eight(run_path, n_rows):
 
     (run_path / "manifest.json").unlink()
     edit_tensors(run_path / "early", change)
-    refused(
-        run_path, f"{n_rows} golden rows" if n_rows else "0 golden rows|buffer length"
-    )  # NumPy 2.0 reads no empty one
+    message = f"{n_rows} golden rows" if n_rows else "0 golden rows|buffer length"  # NumPy 2.0 reads no empty array
+    refused(run_path, message)
 
 
 def test_a_head_under_another_name_is_refused(run_path):
