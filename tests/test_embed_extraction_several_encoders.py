@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -53,6 +54,27 @@ def test_one_cache_holds_several_encoders_side_by_side(tmp_path, folders):
     assert "image: tiny-clip  text: chinese" in done.stdout
     said = " ".join(done.stdout.split())
     assert re.search(r"no label: [\d.]+ % of the test rows right by image \(.*\), [\d.]+ % .* right by text \(", said)
+
+
+def test_the_next_line_names_encoders_where_training_would_have_to_ask(tmp_path, folders, monkeypatch):
+    """It names the latest; views of pictures are no choice, and what has one encoder needs none."""
+    small_catalogue(tmp_path, 40)
+    monkeypatch.chdir(tmp_path)
+    options = ["--device", "cpu", "--image-encoder", folders["vit"]]
+    texts = [["--text-encoder", folders[name], "--max-length", 20] for name in ("clip", "chinese")]
+    lines = [
+        invoke(extract, *options, *texts[0], "--views", 2),
+        invoke(extract, *options, *texts[1]),
+        invoke(extract, *options, "--modalities", "image", "--layers", 2),
+    ]
+    assert [done.stdout.splitlines()[-1] for done in lines] == [
+        "Next: heads-train",
+        "Next: heads-train --encoder text=chinese",
+        "Next: heads-train --encoder image=tiny-vit --encoder text=chinese",
+    ]
+    typed = shlex.split(lines[-1].stdout.splitlines()[-1])[2:]
+    done = invoke(train, *typed, "--fusion", "early", "--max-epochs", 1)
+    assert done.exit_code == 0, done.stderr
 
 
 def test_a_model_whose_folder_has_another_name_by_now_goes_on_under_the_name_in_the_cache(tmp_path, caplog):

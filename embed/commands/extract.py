@@ -214,7 +214,8 @@ def _show(report: ExtractReport) -> None:
         print_wrapped(f"What could not be read is listed in {report.failures_path}.")
     cache = "" if report.cache_path == Path(DEFAULT_CACHE) else f" {shlex.quote(str(report.cache_path))}"
     label = "" if "label" in report.columns else " --label COLUMN"
-    echo(f"Next: heads-train{cache}{label}")
+    encoders = "".join(f" --encoder {shlex.quote(f'{modality}={name}')}" for modality, name in report.chosen.items())
+    echo(f"Next: heads-train{cache}{label}{encoders}")
 
 
 def _show_encoders(encoders: Sequence[EncoderReport]) -> None:

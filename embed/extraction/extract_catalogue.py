@@ -27,6 +27,7 @@ from embed.contents.statuses import NOT_BAD
 from embed.encoders.protocol import Encoder
 from embed.errors import SettingError, TooManyBadError
 from embed.extraction.disk_space import folder_beside, free_bytes, needed_bytes
+from embed.extraction.encoder_choice import choose_of_several
 from embed.extraction.encoding.encoder_run import EncoderReport, EncoderRun
 from embed.extraction.encoding.run_encoders import RunEncoders
 from embed.extraction.encoding.shared_decoding import encode_all
@@ -57,6 +58,7 @@ class ExtractReport:
     contents: dict[str, str]  # modality -> of which columns its contents are made, and how
     statuses: dict[str, dict[str, int]]
     failures_path: Path | None  # the list of contents that could not be read, where there are any
+    chosen: dict[str, str]  # modality -> an encoder to train with, where the cache has several; the latest
     was_written: bool  # whether the cache changed
     elapsed_s: float
 
@@ -117,6 +119,7 @@ def extract(
         contents={modality: str(source.spec) for modality, source in work.sources.items()},
         statuses=statuses,
         failures_path=failures_path,
+        chosen=choose_of_several(work.inventory.specs, work.sources, [run.name for run in work.runs]),
         was_written=was_written,
         elapsed_s=time.monotonic() - started,
     )
