@@ -1,6 +1,7 @@
 """What is exported answers as PyTorch does, whatever a row lacks, and what does not is not kept."""
 
 import dataclasses
+import io
 import json
 import re
 import shutil
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from PIL import Image
 from support import class_vectors, image_bytes, invoke, synthetic_cache
 from tiny_models import TEXT, write_two_towers, write_vision
 from torch import nn
 
 import heads
-from cache import ContentSpec
+from cache import ContentSpec, EncoderSpec
 from embed.encoders.huggingface_image import VisionEncoder
 from embed.encoders.huggingface_text import TextEncoder
 from embed.encoders.pictures.decode_gate import DecodeGate
@@ -57,6 +59,7 @@ def image_encoder():
     encoder = ImageEncoder("resnet18", weights="random")
     encoder.preprocess = Preprocess(ImageClassification(crop_size=SIDE, resize_size=SIDE + 4))
     encoder.gate = DecodeGate("exact", encoder.preprocess, name="small")
+    encoder.spec = EncoderSpec("image", encoder._spec_fields(None))
     torch.manual_seed(0)
     layers = nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 512)
     vars(encoder)["model"] = nn.Sequential(*layers).eval()
@@ -134,6 +137,30 @@ class Masked(nn.Module):
         tokens = torch.stack([self.embed[name](inputs[name]) for name in self.embed], dim=1)  # (B, M, 8)
         is_key = torch.stack([present[name] for name in self.embed], dim=1)
         return self.classifier(self.attention(tokens, tokens, is_key).sum(1))
+
+
+def code_of(card):
+    """Return the Python in a model card."""
+    return re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+
+
+def odd_pictures():
+    """Yield files of pictures, lying and upright, that are not plain RGB."""
+    noise = np.random.default_rng(0).integers(0, 256, (50, 77, 4), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rgb, grey = Image.fromarray(noise[..., :3]), noise[..., 0].astype(np.uint16) * 200
+    for picture, options in (
+        (rgb, {"format": "JPEG", "exif": exif}),
+        (rgb.convert("CMYK"), {"format": "JPEG"}),
+        (Image.fromarray(noise), {"format": "PNG"}),
+        (rgb.quantize(8), {"format": "PNG", "transparency": 3}),
+        (Image.fromarray(grey), {"format": "PNG"}),
+        (rgb.convert("L").transpose(Image.Transpose.ROTATE_90), {"format": "PNG"}),
+    ):
+        file = io.BytesIO()
+        picture.save(file, **options)
+        yield file.getvalue()
 
 
 def with_module(head, module, **description):
@@ -249,8 +276,7 @@ def test_model_card_has_the_run_s_facts_and_its_code_runs(exported, run_path, mo
     assert f"| gated | {100 * scored['accuracy']:.1f} [{low}, {high}] |" in card
     assert "**Verdict.** gated against " in card
     monkeypatch.chdir(exported.folder)
-    blocks = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    for block in blocks:
+    for block in code_of(card):
         exec(compile(block, "README.md", "exec"), {})  # noqa: S102 - our own card
     answers = capsys.readouterr().out.splitlines()
     assert len(answers) == 2
@@ -263,7 +289,14 @@ def test_image_encoder_and_head_are_one_graph(run_path, image_encoder, tmp_path)
     assert f"image_pixels uint8 (batch, {SIDE}, {SIDE}, 3)" in map(str, report.inputs)
     assert report.cosines["image"] > 0.9999
     assert report.agreements["onnx"].largest < 1e-5
-    assert "image_pixels" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "resized to 36 pixels (bilinear, antialiased); the middle 32×32 pixels are cut out" in " ".join(card.split())
+    scope = {}
+    exec(next(block for block in code_of(card) if "def image_pixels" in block), scope)  # noqa: S102 - our own card
+    for number, content in enumerate(odd_pictures()):
+        (tmp_path / "picture").write_bytes(content)
+        pixels = scope["image_pixels"](tmp_path / "picture")
+        np.testing.assert_array_equal(pixels, image_encoder.prepare(content).numpy(), str(number))
 
 
 @pytest.mark.parametrize("kind", ["vit", "dinov2", "convnextv2", "clip"])

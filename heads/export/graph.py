@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 
 from heads.data.tokens import TokenBatch
 from heads.errors import ExportError
@@ -88,6 +89,8 @@ class HeadGraph(nn.Module):
 def trace(graph: HeadGraph) -> ExportedProgram:
     """Return the graph as a program of tensor operations, which takes any number of rows.
 
+    Where the code that was traced lies on this machine is no part of it.
+
     Raises:
         ExportError: what the head or an encoder computes depends on its inputs' values, so that it is no such program.
     """
@@ -108,7 +111,7 @@ def trace(graph: HeadGraph) -> ExportedProgram:
     }
     try:
         with torch.no_grad():
-            return torch.export.export(
+            program = torch.export.export(
                 graph.eval(),
                 (),
                 {"inputs": {graph_input.name: graph_input.example for graph_input in inputs}},
@@ -119,3 +122,8 @@ def trace(graph: HeadGraph) -> ExportedProgram:
             f"Expected the head {graph.description.name!r} to be a graph that takes any number of products, but torch "
             f"finds: {shown_error(error)}. Let nothing in a class of your own follow from values or len()."
         ) from error
+    for module in program.graph_module.modules():
+        if isinstance(module, GraphModule):
+            for node in module.graph.nodes:
+                node.meta.pop("stack_trace", None)
+    return program

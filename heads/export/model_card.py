@@ -11,6 +11,7 @@ from heads.errors import RunError
 from heads.export.check import Agreement
 from heads.export.graph_input import GraphInput
 from heads.export.int8 import Int8Report
+from heads.export.preparation import preparations
 from heads.export.run_facts import RunFacts
 from heads.modules.saving.saved_head import TrainedHead
 
@@ -27,12 +28,12 @@ def render_card(
     *,
     inputs: Sequence[GraphInput],
     agreements: Mapping[str, Agreement],
-    encoded: Sequence[str],
+    encoders: Mapping[str, Any],
     int8: Int8Report | None,
 ) -> str:
     """Return the card as Markdown, with the header that Hugging Face's hub reads.
 
-    ``agreements`` are by format; ``encoded`` are the modalities whose encoder is in the files.
+    ``agreements`` are by format; ``encoders`` are those in the files, by modality.
 
     Raises:
         RunError: the run does not say what was found.
@@ -40,7 +41,7 @@ def render_card(
     import jinja2
 
     try:
-        return _rendered(facts, head, inputs, agreements, encoded, int8)
+        return _rendered(facts, head, inputs, agreements, encoders, int8)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, jinja2.TemplateError) as error:
         raise RunError(
             f"Expected {facts.path} to say what was found of {head.name}, but its metrics.json does not ({error!r}). "
@@ -53,7 +54,7 @@ def _rendered(
     head: TrainedHead,
     inputs: Sequence[GraphInput],
     agreements: Mapping[str, Agreement],
-    encoded: Sequence[str],
+    encoders: Mapping[str, Any],
     int8: Int8Report | None,
 ) -> str:
     import jinja2
@@ -68,6 +69,7 @@ def _rendered(
     )
     environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    environment.filters["tuple"] = tuple
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         header=yaml.safe_dump(_header(head, scores[head.name], agreements), sort_keys=False, allow_unicode=True),
         head=head,
@@ -86,7 +88,8 @@ def _rendered(
         inputs=inputs,
         zeros={graph_input.name: _zeros(graph_input) for graph_input in inputs},
         agreements=agreements,
-        encoded=encoded,
+        encoded=list(encoders),
+        prepared=preparations(head, encoders, inputs),
         joined={
             name: list(parts)
             for name, spec in sorted(head.specs.items())

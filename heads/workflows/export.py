@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import tempfile
@@ -17,6 +16,7 @@ from heads.data.metadata.metadata_request import is_metadata
 from heads.errors import ExportError
 from heads.export.check import Agreement, check_answers
 from heads.export.export_settings import ExportSettings
+from heads.export.file_facts import file_facts
 from heads.export.formats import FORMATS
 from heads.export.graph import HeadGraph, trace
 from heads.export.graph_input import GraphInput
@@ -99,13 +99,12 @@ def export_head(
         for kind, code in codes.items():
             path = Path(aside) / FORMATS[kind].file_name
             log.info("Writing and checking %s.", path.name)
-            code.write(program, path, _file_facts(trained))
+            code.write(program, path, file_facts(trained))
             agreements[kind] = check_answers(code.load_answer(path), probes)
         if rows is not None:
             int8 = _make_int8(Path(aside), graph, trained, rows, encoders, max_loss=settings.max_loss)
-        card = render_card(
-            facts, trained, inputs=graph.inputs, agreements=agreements, encoded=list(networks), int8=int8
-        )
+        within = {name: encoders[name] for name in networks}
+        card = render_card(facts, trained, inputs=graph.inputs, agreements=agreements, encoders=within, int8=int8)
         (Path(aside) / CARD).write_text(card, encoding="utf-8", errors="backslashreplace")
         files = _put_in_place(Path(aside), folder)
     return ExportReport(folder, name, len(trained.classes), graph.inputs, files, agreements, cosines=cosines, int8=int8)
@@ -183,19 +182,6 @@ def _make_int8(
     report = compare(graph, bf16_graph, inputs, rows.targets, path=path, int8_path=int8_path)
     check_loss(report, max_loss)
     return report
-
-
-def _file_facts(head: TrainedHead) -> dict[str, str]:
-    """Return the facts that a file tells of itself, {name: text}, for those who have nothing but the file."""
-    return {
-        "head": head.name,
-        "label": head.label,
-        "classes": json.dumps(head.classes),
-        "encoders": json.dumps(dict(head.encoders)),
-        "fingerprints": json.dumps({name: spec.fingerprint for name, spec in head.specs.items()}),
-        "specs": json.dumps({name: json.loads(spec.to_json()) for name, spec in head.specs.items()}),
-        "contents": json.dumps({name: json.loads(spec.to_json()) for name, spec in head.contents.items()}),
-    }
 
 
 def _check_folder(folder: Path) -> None:
