@@ -183,11 +183,11 @@ def test_json_is_one_object_and_all_there_is_on_stdout(shop, counting):
     ]
 
 
-def test_what_was_taken_is_printed_with_how_full_it_is_and_never_rounded_up(shop, counting):
+def test_what_was_taken_is_printed_with_how_full_it_is_and_never_rounded_to_all(shop, counting):
     rows = [{"id": str(n), "image": "images/0.png", "Name": "" if n == 7 else "cup", "title": ""} for n in range(4000)]
     write_catalogue(shop, rows)
     result = invoke(embed.commands.extract.extract)
-    line = "Taken for id: id (100 % full), image: image (100 % full), text: Name (99.9 % full)."
+    line = "Taken for id: id (100 % full), image: image (100 % full), text: Name (99.98 % full)."
     assert line in " ".join(result.stdout.split())
 
 

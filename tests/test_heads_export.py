@@ -271,7 +271,7 @@ def test_model_card_has_the_run_s_facts_and_its_code_runs(exported, run_path, mo
     card = (exported.folder / "README.md").read_text(encoding="utf-8")
     scored = json.loads((run_path / "metrics.json").read_text())["heads"]["gated"]
     header = yaml.safe_load(card.split("---\n")[1])
-    assert header["model-index"][0]["results"][0]["metrics"][0]["value"] == round(scored["accuracy"], 4)
+    assert header["model-index"][0]["results"][0]["metrics"][0]["value"] == round(scored["accuracy"], 6)
     low, high = (f"{100 * edge:.1f}" for edge in scored["accuracy_interval"])
     assert f"| gated | {100 * scored['accuracy']:.1f} [{low}, {high}] |" in card
     assert "**Verdict.** gated against " in card

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from cache.shares import percent
+
 __all__ = [
     "HINT",
     "LEAK",
@@ -44,8 +46,8 @@ class NearLeak:
         """
         tell = "tells" if len(self.columns) == 1 else "together tell"
         return (
-            f"{' and '.join(self.columns)} {tell} {label} in {100 * self.share:.0f} % of the rows, nearly as a copy of "
-            f"it would. Is that known of products whose {label} is not?"
+            f"{' and '.join(self.columns)} {tell} {label} in {percent(self.share, 0)} % of the rows, nearly as a copy "
+            f"of it would. Is that known of products whose {label} is not?"
         )
 
 

@@ -13,6 +13,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cache.shares import percent
 from cache.system.stray_bytes import shown
 
 if TYPE_CHECKING:
@@ -79,12 +80,8 @@ def _environment(folder: Path) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "count": _count}
+    environment.filters |= {"percent": percent, "count": _count}
     return environment
-
-
-def _percent(value: float, digits: int = 1) -> str:
-    return f"{100 * value:.{digits}f}"
 
 
 def _count(value: int) -> str:

@@ -23,6 +23,7 @@ from cache.console.command import (
 from cache.console.echo import echo
 from cache.console.paths import PATH
 from cache.console.ray_options import ray_options, take_ray_settings
+from cache.shares import percent
 from embed.amounts import show_bytes
 from embed.extraction.engines.registry import ENGINES
 from embed.settings import ExtractSettings
@@ -235,7 +236,7 @@ def _show_encoders(encoders: Sequence[EncoderReport]) -> None:
 
 def _show_share(share: float) -> str:
     """Return how full a column is in words; what is not quite full is never called so."""
-    return "100 % full" if share == 1 else f"{min(100 * share, 99.9):.1f} % full" if share else "empty"
+    return "100 % full" if share == 1 else f"{percent(share)} % full" if share else "empty"
 
 
 def _modalities(requested: str | None, catalogue_path: Path) -> tuple[str, ...]:

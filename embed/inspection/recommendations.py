@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cache.columns.column_names import USUAL_NAMES, usual_columns
 from cache.columns.label_hints import alike_in_words, choice_sentence
 from cache.columns.label_levels import levels_sentence
+from cache.shares import percent
 from embed.amounts import plural
 from embed.catalogue.columns import shortened_hint
 from embed.contents.statuses import ABSENT, OK
@@ -161,7 +162,7 @@ def _of_classes(label: LabelProfile) -> Iterator[Finding]:
         )
     if label.majority_share >= MAJORITY:
         yield Finding(
-            f"{100 * label.majority_share:.1f} % of the rows are {label.classes[0][0]!r}: accuracy says little here."
+            f"{percent(label.majority_share)} % of the rows are {label.classes[0][0]!r}: accuracy says little here."
         )
 
 
@@ -198,8 +199,8 @@ def _of_contents(inspection: Inspection) -> Iterator[Finding]:
         return
     if text.n_cut:
         yield Finding(
-            f"{100 * text.n_cut / text.n_measured:.1f} % of the texts are longer than --max-length {text.max_length}: "
-            f"{100 * text.tokens_cut_share:.1f} % of all tokens would be cut off."
+            f"{percent(text.n_cut / text.n_measured)} % of the texts are longer than --max-length {text.max_length}: "
+            f"{percent(text.tokens_cut_share)} % of all tokens would be cut off."
         )
     if n := text.statuses.get("not_unicode", 0):
         yield Finding(f"{plural(n, 'text')} without a vector, for not being Unicode: --encoding may help.", is_bad=True)

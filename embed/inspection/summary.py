@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from cache.shares import percent
 from embed.amounts import plural, show_bytes, show_seconds
 from embed.contents.statuses import OK
 from embed.inspection.recommendations import list_findings
@@ -47,7 +48,7 @@ def _subjects(inspection: Inspection) -> Iterator[str]:
         name, n_rows = label.classes[0]
         yield from wrap_cells(
             f"Label: {plural(label.n_classes, 'class', 'classes')}; the largest is {printable(name, 30)} with "
-            f"{100 * label.majority_share:.1f} % of the rows ({n_rows:,})."
+            f"{percent(label.majority_share)} % of the rows ({n_rows:,})."
         )
     if (pictures := inspection.pictures) is not None:
         yield from wrap_cells(

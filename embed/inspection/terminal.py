@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from cache.shares import percent
 from embed.amounts import plural, show_bytes, show_seconds
 from embed.contents.statuses import OK
 from embed.inspection.label_profile import MIN_ROWS
@@ -95,7 +96,7 @@ def _label(label: LabelProfile) -> Iterator[str]:
         f"Label {label.column}: {plural(label.n_classes, 'class', 'classes')} over {plural(label.n_labelled, 'row')}, "
         f"{label.n_unlabelled:,} without. {plural(label.n_rare, 'class', 'classes')} with fewer than {MIN_ROWS} rows "
         f"hold {plural(label.n_rare_rows, 'row')}. Always saying the commonest is right for "
-        f"{100 * label.majority_share:.1f} %."
+        f"{percent(label.majority_share)} %."
     )
     largest = label.classes[:N_SHOWN]
     yield from _listed("largest: ", largest)
@@ -109,8 +110,8 @@ def _associations(associations: Sequence[Association]) -> Iterator[str]:
             printable(association.column, 24),
             f"{association.n_values:,}",
             "" if association.v is None else f"{association.v:.2f}",
-            f"{100 * association.tells_label:.0f}",
-            f"{100 * association.told_by_label:.0f}",
+            percent(association.tells_label, 0),
+            percent(association.told_by_label, 0),
             "gives the label away" if association.is_leak else "follows from the label" if association.follows else "",
         ]
         for association in associations[:MOST_COLUMNS]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cache.shares import percent
 from heads.ablation.dropped import Dropped
 from heads.experiment.configuration import Configuration, FoldJob
 from heads.head_types import head_type
@@ -41,7 +42,7 @@ class Spread:
         return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
     def __str__(self) -> str:
-        mean = f"{100 * self.mean:.1f}"
+        mean = percent(self.mean)
         return mean if self.deviation is None else f"{mean} ± {100 * self.deviation:.1f}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from cache.shares import percent
 from heads.ablation.naming import Naming
 from heads.ablation.ranking import Ranked, Ranking, Spread
 
@@ -89,7 +90,7 @@ def _cells(row: Ranked) -> list[str]:
     difference = row.macro_f1_difference
     return [
         row.configuration.head,
-        f"{100 * row.validation.mean:.1f}" if row.validation else "",
+        percent(row.validation.mean) if row.validation else "",
         _spread(row.accuracy),
         _spread(row.macro_f1),
         str(difference) if difference else "",

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cache.shares import percent
 from heads.audit.finding import Finding
 
 __all__ = ["AuditReport"]
@@ -49,15 +50,15 @@ class AuditReport:
         that overlap.
         """
         if self.are_classes_known:
-            share = 100 * self.n_likely_wrong / max(self.n_audited, 1)
+            share = self.n_likely_wrong / max(self.n_audited, 1)
             return (
-                f"About {self.n_likely_wrong:,} labels ({share:.1f} %) look wrong to heads that answer "
-                f"{100 * self.agreement:.1f} % of the products with their label. The more classes overlap, the more of "
+                f"About {self.n_likely_wrong:,} labels ({percent(share)} %) look wrong to heads that answer "
+                f"{percent(self.agreement)} % of the products with their label. The more classes overlap, the more of "
                 "them are right."
             )
         return (
-            f"How many labels are wrong cannot be told: heads answer {100 * self.agreement:.1f} % of the products with "
-            f"their label, where the commonest label alone is right for {100 * self.majority_share:.1f} %. What they "
+            f"How many labels are wrong cannot be told: heads answer {percent(self.agreement)} % of the products with "
+            f"their label, where the commonest label alone is right for {percent(self.majority_share)} %. What they "
             "doubt is listed all the same."
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from cache.shares import percent
 from heads.audit.evidence import Evidence
 from heads.audit.finding import Finding
 
@@ -90,8 +91,8 @@ def _split_finding(evidence: Evidence, name: str, rows: np.ndarray, *, n_rows: i
     shown = [rows[_nearest_to(vectors, centre)[:N_SHOWN]].tolist() for centre in centres]
     label = evidence.label(int(evidence.targets[rows[0]]))
     words = (
-        f"{label} ({n_rows:,} products) is of two kinds by its {name}, {100 * (1 - share):.0f} and {100 * share:.0f} % "
-        f"of it, {distance:.1f} deviations apart."
+        f"{label} ({n_rows:,} products) is of two kinds by its {name}, {percent(1 - share, 0)} and {percent(share, 0)} "
+        f"% of it, {distance:.1f} deviations apart."
     )
     return Finding(kind="split", score=distance, words=words, given=label, others=[*shown[0], *shown[1]], modality=name)
 

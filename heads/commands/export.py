@@ -19,6 +19,7 @@ from cache.console.command import (
 )
 from cache.console.echo import echo
 from cache.console.paths import LOCAL_PATH, PATH
+from cache.shares import percent
 from heads.commands.encoder_options import encoder_file_options
 from heads.export.export_settings import ExportSettings, parse_names
 from heads.export.formats import FORMATS
@@ -95,8 +96,8 @@ def _show(report: ExportReport) -> None:
 def _show_int8(report: Int8Report) -> None:
     speeds = ", ".join(f"{name} {speed:,.0f}" for name, speed in report.speeds.items())
     print_wrapped(
-        f"int8 is {100 * report.accuracy_int8:.1f} % right on {report.n_rows} validation rows, fp32 "
-        f"{100 * report.accuracy:.1f} %. Rows a second: {speeds}."
+        f"int8 is {percent(report.accuracy_int8)} % right on {report.n_rows} validation rows, fp32 "
+        f"{percent(report.accuracy)} %. Rows a second: {speeds}."
     )
 
 

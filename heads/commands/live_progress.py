@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
 from cache.console.progress import duration
+from cache.shares import percent
 from heads.ablation.dropped import Dropped
 from heads.ablation.naming import Naming
 from heads.experiment.configuration import Configuration, FoldJob
@@ -106,7 +107,7 @@ class Progress:
         best = self._best()
         if best and not self._live:
             name, score, _ = best[0]
-            parts.append(f"best so far {name} {100 * score:.1f} (validation macro-F1)")
+            parts.append(f"best so far {name} {percent(score)} (validation macro-F1)")
         return ", ".join(parts)
 
     def table(self) -> Table:
@@ -118,7 +119,7 @@ class Progress:
         table.add_column("validation macro-F1", justify="right")
         table.add_column("jobs", justify="right")
         for name, score, n_jobs in self._best()[:N_SHOWN]:
-            table.add_row(name, f"{100 * score:.1f}", str(n_jobs))
+            table.add_row(name, percent(score), str(n_jobs))
         return table
 
     def _best(self) -> list[tuple[str, float, int]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cache.console.command import WIDTH, print_table, print_wrapped
 from cache.console.echo import echo
+from cache.shares import percent
 from heads.head_types import GUARD
 from heads.metrics.registry import JUDGED, METRICS
 from heads.metrics.verdict import together_in_words
@@ -14,7 +15,7 @@ from heads.metrics.verdict import together_in_words
 if TYPE_CHECKING:
     from heads.runs.run_report import RunReport
 
-__all__ = ["percent", "rows_of_heads", "show_apart", "show_details", "show_missing"]
+__all__ = ["rows_of_heads", "show_apart", "show_details", "show_missing"]
 
 LONGEST_HEAD = 15  # characters of the built-in heads' names, and some more
 APART = "Accuracy/macro-F1 on the test rows with a placeholder (one content of many rows and classes), and without:"
@@ -186,7 +187,7 @@ def _show_comparisons(report: RunReport) -> None:
                 verdict.rows.shown_p,
                 f"+{verdict.classes.n_won} -{verdict.classes.n_lost} ={verdict.classes.n_tied}",
                 *(
-                    f"{100 * scores['accuracy'].mean:.1f}/{100 * scores['macro_f1'].mean:.1f}"
+                    f"{percent(scores['accuracy'].mean)}/{percent(scores['macro_f1'].mean)}"
                     for scores in verdict.importance.values()
                 ),
             ]
@@ -196,8 +197,3 @@ def _show_comparisons(report: RunReport) -> None:
 
 def _pair(scored: Mapping[str, float]) -> str:
     return f"{percent(scored['accuracy'])}/{percent(scored['macro_f1'])}"
-
-
-def percent(value: float) -> str:
-    """Return a share in percent, with one decimal."""
-    return f"{100 * value:.1f}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cache.console.command import WIDTH, print_table, print_wrapped
 from cache.console.echo import echo
-from heads.commands.train_details import percent, rows_of_heads, show_details, show_missing
+from cache.shares import percent
+from heads.commands.train_details import rows_of_heads, show_details, show_missing
 from heads.experiment.findings.best_heads import choose_heads
 from heads.experiment.findings.sizes import head_in_words
 from heads.experiment.zero_label import in_words

@@ -10,6 +10,7 @@ import numpy as np
 
 from cache import Cache
 from cache.columns.group_columns import find_group_column, has_group_name
+from cache.shares import percent
 from heads.data.encoder_sets import NOT_ENCODED, absence_reasons
 from heads.data.labels import Labels
 from heads.data.splitting.splits import Split, says_split, straddlers
@@ -73,8 +74,8 @@ def absence_notes(labels: Labels, several: Iterable[Vectors]) -> list[str]:
             share, of_others = (absent == commonest).mean(), (others == commonest).mean()
             if share >= TELLING and 2 * of_others <= share:
                 notes.append(
-                    f"{100 * share:.0f} % of the {len(absent)} rows without {modality} are "
-                    f"{labels.classes[commonest]}, and {100 * of_others:.0f} % of the others: heads learn that its "
+                    f"{percent(share, 0)} % of the {len(absent)} rows without {modality} are "
+                    f"{labels.classes[commonest]}, and {percent(of_others, 0)} % of the others: heads learn that its "
                     f"absence tells {labels.column}. Is that so of products whose label is not known?"
                 )
     return list(dict.fromkeys(notes))  # encoders of one modality mostly lack the same rows

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cache.shares import percent
 from heads.data.draws import generator_of
 from heads.data.vectors import Vectors
 from heads.experiment.few_rows import few_rows
@@ -65,7 +66,7 @@ def in_words(controls: Mapping[str, Mapping[str, float]], encoders: Mapping[str,
     """
     scored = {name: controls[name + NAMES] for name in encoders if name + NAMES in controls}
     shown = [
-        f"{100 * card['accuracy']:.1f} % of the test rows right by {name} (macro-F1 {100 * card['macro_f1']:.1f})"
+        f"{percent(card['accuracy'])} % of the test rows right by {name} (macro-F1 {percent(card['macro_f1'])})"
         for name, card in scored.items()
     ]
     return f"Class names alone, with no label: {', '.join(shown)}." if shown else ""

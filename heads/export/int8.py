@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cache.shares import percent
 from heads.errors import ExportError
 from heads.export.formats import FORMATS, Answer
 from heads.export.graph import HeadGraph
@@ -94,8 +95,8 @@ def check_loss(report: Int8Report, max_loss: float) -> None:
     if not report.loss <= max_loss:
         raise ExportError(
             f"--max-loss: expected int8 to lose at most {max_loss:g} points of accuracy on the {report.n_rows} "
-            f"validation rows, but it is {100 * report.accuracy_int8:.1f} % right instead of "
-            f"{100 * report.accuracy:.1f} %. Nothing is kept; leave --int8 out, or allow more."
+            f"validation rows, but it is {percent(report.accuracy_int8)} % right instead of "
+            f"{percent(report.accuracy)} %. Nothing is kept; leave --int8 out, or allow more."
         )
 
 

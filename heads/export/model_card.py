@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cache.shares import percent
 from heads.data.encoder_sets import parts_of
 from heads.errors import RunError
 from heads.export.check import Agreement
@@ -67,7 +68,7 @@ def _rendered(
     environment = jinja2.Environment(  # noqa: S701 - Markdown, not HTML
         trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
-    environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
+    environment.filters["percent"] = percent
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     environment.filters["tuple"] = tuple
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
@@ -106,8 +107,8 @@ def _header(head: TrainedHead, scores: Mapping[str, Any], agreements: Mapping[st
         "task": {"type": "classification", "name": f"{head.label} of products"},
         "dataset": {"type": "catalogue", "name": f"a product catalogue, column {head.label}", "split": "test"},
         "metrics": [
-            {"type": "accuracy", "name": "Accuracy", "value": round(scores["accuracy"], 4)},
-            {"type": "f1", "name": "Macro-F1", "value": round(scores["macro_f1"], 4)},
+            {"type": "accuracy", "name": "Accuracy", "value": round(scores["accuracy"], 6)},
+            {"type": "f1", "name": "Macro-F1", "value": round(scores["macro_f1"], 6)},
         ],
     }
     return {

@@ -35,18 +35,18 @@ def preparations(head: TrainedHead, encoders: Mapping[str, Any], inputs: Sequenc
 
     `encoders` are those in the file, by modality, and `inputs` what it takes.
     """
-    found = []
+    prepared = []
     for modality in sorted(head.specs):
         if modality in encoders:
             encoder = encoders[modality]
             words = _words(encoder.spec, in_file=True)
             kind, values = _code(encoder, [one for one in inputs if one.modality == modality])
-            found.append(Preparation(modality, encoder.name, words, kind, values))
+            prepared.append(Preparation(modality, encoder.name, words, kind, values))
             continue
         for name, spec in parts_of(head.specs[modality], head.encoders[modality]).items():
             if words := _words(spec, in_file=False):
-                found.append(Preparation(modality, name, words))
-    return found
+                prepared.append(Preparation(modality, name, words))
+    return prepared
 
 
 def _words(spec: EncoderSpec, *, in_file: bool) -> str:

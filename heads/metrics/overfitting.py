@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cache.shares import percent
+
 __all__ = ["GAP", "OVERFIT_RULE", "warn_of_overfit"]
 
 GAP = 0.10  # of accuracy
@@ -28,8 +30,8 @@ def warn_of_overfit(name: str, card: Mapping[str, Any]) -> list[str]:
     train, validation = card["train"]["accuracy"], card["validation"]["accuracy"]
     if train - validation > GAP:
         warnings.append(
-            f"{name}: the accuracy on the training rows ({100 * train:.1f}) is {100 * (train - validation):.1f} points "
-            f"above that on the validation rows ({100 * validation:.1f})."
+            f"{name}: the accuracy on the training rows ({percent(train)}) is {100 * (train - validation):.1f} points "
+            f"above that on the validation rows ({percent(validation)})."
         )
     losses = [epoch["validation_loss"] for epoch in card["history"]]
     if losses and losses[-1] - min(losses) > max(RISE * min(losses), LEAST_RISE):

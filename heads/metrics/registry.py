@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cache.shares import percent
 from heads.metrics.answers import Answers
 from heads.metrics.calibration import Reliability, measure_reliability
 from heads.metrics.scores import mean_log_loss, scores
@@ -39,7 +40,7 @@ class Metric:
         >>> METRICS["accuracy"].show(0.1234), METRICS["log_loss"].show(0.1234)
         ('12.3', '0.123')
         """
-        return f"{100 * value:.1f}" if self.is_share else f"{value:.3f}"
+        return percent(value) if self.is_share else f"{value:.3f}"
 
 
 def _of_counts(name: str) -> Callable[[Answers, np.ndarray, int], float]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cache.pages.page import render_page
+from cache.shares import percent
 from heads.experiment.findings.best_heads import Choice, choose_heads
 from heads.experiment.findings.evaluation import Findings
 from heads.experiment.findings.sizes import head_in_words
@@ -113,13 +114,13 @@ def _headline(report: RunReport, choice: Choice) -> dict[str, Any]:
             return {"words": f"{verdict.words}.", "numbers": _spaced(verdict), "warnings": verdict.warnings}
     scored = report.metrics[choice.single]
     accuracy, macro_f1 = (
-        f"{100 * scored[score]:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+        f"{percent(scored[score])} [{percent(low)}, {percent(high)}]"
         for score in ("accuracy", "macro_f1")
         for low, high in [scored[f"{score}_interval"]]
     )
     reason = "There is no second modality" if len(report.encoders) == 1 else "No fusion was trained"
     return {
-        "words": f"{choice.single} alone has {100 * scored['accuracy']:.1f} % of the test rows right.",
+        "words": f"{choice.single} alone has {percent(scored['accuracy'])} % of the test rows right.",
         "numbers": f"Accuracy {accuracy}, macro-F1 {macro_f1}. {reason}: there is no verdict on one.",
         "warnings": [],
     }

@@ -227,7 +227,7 @@ function choice(label, n, product, answered) {
   const name = make("span", label, ["name"]);
   name.dir = "auto";
   button.append(make("kbd", n + 1), name);
-  if (share !== undefined) button.append(make("span", `${Math.round(100 * share)} %`, ["share"]));
+  if (share !== undefined) button.append(make("span", `${share} %`, ["share"]));
   button.classList.toggle("suggested", product.likely[0]?.[0] === label);
   button.classList.toggle("given", answered.get(product.product) === label);
   button.addEventListener("click", () => answer(label));

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache.pages.page import render_page
+from cache.shares import percent
 from cache.system.aside import write_aside
 from cache.system.stray_bytes import open_csv
 from heads.errors import SettingError
@@ -42,6 +43,11 @@ class AskedProduct:
     def likely(self) -> list[tuple[str, float]]:
         """The likeliest classes with their probabilities, the likeliest first."""
         return self.pick.likely
+
+    @property
+    def shares(self) -> list[tuple[str, str]]:
+        """The same with probabilities in percent, as the page shows them."""
+        return [(label, percent(probability, 0)) for label, probability in self.likely]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cache.cloud.addresses import is_address
 from cache.columns.column_names import PICTURE_KEYS, USUAL_NAMES, plain_name, usual_columns
+from cache.shares import percent
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.columns import ColumnFinder, check_column
 from embed.catalogue.open_table import open_table
@@ -218,7 +219,7 @@ class PicturedTable:
             yield {name: expanded[name][start : start + BATCH_ROWS] for name in self.columns}
 
     def _tell(self, n_several: int, n_rows: int, n_pictures: int) -> None:
-        share = f"{100 * n_several / n_rows:.3g} % of the rows of {self.path} list several pictures in {self.image}"
+        share = f"{percent(n_several / n_rows)} % of the rows of {self.path} list several pictures in {self.image}"
         if self.has_rows:
             log.info(
                 "%s: each of the %d has a row of its own, and column %s says which belong to one product.",

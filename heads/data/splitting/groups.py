@@ -12,6 +12,7 @@ from cache import Cache
 from cache.arrays.key_index import KeyIndex
 from cache.columns.column_names import PICTURE_KEYS, no_such_column
 from cache.columns.column_types import is_missing
+from cache.shares import percent
 from heads.data.labels import Labels
 from heads.data.splitting.connected_components import first_in_component
 from heads.data.splitting.duplicate_contents import first_duplicates, first_near_duplicates
@@ -240,6 +241,6 @@ def _placeholder_note(cache: Cache, modality: str, rows: np.ndarray, labels: Lab
         cell = cache.column(spec.columns[0])[int(np.flatnonzero(rows)[0])].strip()
         shown = f" ({cell[:MOST_CHARACTERS]}{'…' if len(cell) > MOST_CHARACTERS else ''})"
     return (
-        f"one {modality}{shown} stands under {n_rows} rows ({100 * n_rows / len(rows):.0f} %) of {n_classes} classes: "
-        "a placeholder, which makes no copies of them; they are scored apart, too."
+        f"one {modality}{shown} stands under {n_rows} rows ({percent(n_rows / len(rows), 0)} %) of {n_classes} "
+        "classes: a placeholder, which makes no copies of them; they are scored apart, too."
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cache.shares import percent
 from heads.experiment.trained_heads import SIDES, Roster
 from heads.metrics.overfitting import GAP
 from heads.metrics.registry import measure
@@ -75,8 +76,8 @@ def _whether_it_runs(name: str, facts: HeadFacts, commonest: float) -> str:
     runs = accuracy > commonest and (losses[-1] < losses[0] or len(losses) == 1)
     return (
         f"small {'runs' if runs else 'does not run'}: in {_epochs(facts)} the training loss of {name} went from "
-        f"{losses[0]:.2f} to {losses[-1]:.2f}, and {100 * accuracy:.1f} % of the training rows are right, where the "
-        f"commonest class is {100 * commonest:.1f} %."
+        f"{losses[0]:.2f} to {losses[-1]:.2f}, and {percent(accuracy)} % of the training rows are right, where the "
+        f"commonest class is {percent(commonest)} %."
     )
 
 
@@ -85,7 +86,7 @@ def _whether_it_memorises(name: str, facts: HeadFacts, _commonest: float) -> str
     does = accuracy >= BY_HEART
     more = "" if does else " More --hidden-dim or --max-epochs may help, unless labels contradict each other."
     return (
-        f"large {'memorises' if does else 'does not memorise'}: {name} has {100 * accuracy:.1f} % of the training rows "
+        f"large {'memorises' if does else 'does not memorise'}: {name} has {percent(accuracy)} % of the training rows "
         f"right after {_epochs(facts)}.{more}"
     )
 
@@ -95,10 +96,10 @@ def _whether_it_generalises(name: str, facts: HeadFacts, commonest: float) -> st
     does = train - test <= GAP
     verdict = "generalises" if does else "does not generalise"
     if test <= commonest:
-        verdict = f"learns nothing that the commonest class, {100 * commonest:.1f} %, does not say"
+        verdict = f"learns nothing that the commonest class, {percent(commonest)} %, does not say"
     return (
-        f"regularised {verdict}: {name} has {100 * train:.1f} % of the "
-        f"training rows and {100 * test:.1f} % of the test rows right, a gap of {100 * (train - test):.1f} points"
+        f"regularised {verdict}: {name} has {percent(train)} % of the "
+        f"training rows and {percent(test)} % of the test rows right, a gap of {100 * (train - test):.1f} points"
         f"{'' if does else f', which is more than {100 * GAP:.0f}'}."
     )
 
