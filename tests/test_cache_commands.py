@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support import ROOT, invoke, synthetic_cache
 
-from cache import Cache, EncoderSpec, Journal, Part, content_key
+from cache import Cache, Contents, EncoderSpec, Journal, Part, Products, content_key, seal
 from cache.commands.info import info
 from cache.commands.verify import verify
 
@@ -75,6 +75,19 @@ def test_info_names_a_few_columns_of_many(tmp_path):
     assert len(result.stdout.splitlines()) <= 10
     assert "and 290 more" in result.stdout
     assert "column 299" in invoke(info, path, "--details").stdout
+
+
+def test_info_keeps_long_names_apart(tmp_path):
+    names = [f"model-of-{'a' * 40}-whose-name-is-long-{kind}" for kind in ("trained", "drawn")]
+    path = tmp_path / "c.h5"
+    with Journal(path) as journal:
+        for name in names:
+            vectors = np.eye(2, dtype="f4")
+            journal.publish(Part(name, EncoderSpec("image", {"weights": name}), ["a" * 64, "b" * 64], vectors, {}))
+        seal(path, journal, Products(["1"], {}, {"image": Contents(["a" * 64], ["ok"], None)}))
+    rows = [line.split() for line in invoke(info, path).stdout.splitlines() if line.startswith("image/model")]
+    assert len({row[0] for row in rows}) == 2
+    assert [row[0][-7:] for row in rows] == ["g-drawn", "trained"]
 
 
 def test_info_prints_one_json_object(path):

@@ -188,6 +188,33 @@ def test_encoder_of_another_spec_is_named(tmp_path):
         merge([first, second], tmp_path / "out.h5")
 
 
+def test_encoder_of_two_names_has_one_in_the_merged_cache(tmp_path, caplog):
+    """Whatever the order, and whichever are merged first; views are called as what they are views of."""
+    view = EncoderSpec("image", {"weights": "drawn", "view": 1})
+    names = {"a.h5": ("net-2", "red"), "b.h5": ("net", "blue"), "c.h5": ("other", "green")}
+    for number, (file, (name, word)) in enumerate(names.items()):
+        shop_cache(tmp_path / file, {str(number): word}, encoder=name)
+        with Journal(tmp_path / file) as journal:
+            journal.publish(part_of([word], encoder=f"{name}.view1", spec=view))
+    a, b, c = (tmp_path / file for file in names)
+    report = merge([c, a, b], tmp_path / "all.h5")
+    assert report.n_vectors == {"image/net": 3, "image/net.view1": 3}
+    assert "image/net-2 is made as net is: its vectors go by that name." in caplog.text
+    merge([a, c], tmp_path / "some.h5")
+    merge([b, tmp_path / "some.h5"], tmp_path / "stepwise.h5")
+    assert cache_content(tmp_path / "stepwise.h5") == cache_content(tmp_path / "all.h5")
+    np.testing.assert_array_equal(Cache(tmp_path / "all.h5").matrix("image", "net"), [
+        Cache(tmp_path / file).matrix("image", name)[0] for file, (name, _) in names.items()
+    ])  # fmt: skip
+
+
+def test_one_spec_with_vectors_of_two_sizes_keeps_its_names(tmp_path):
+    """It does not say what made them."""
+    first = shop_cache(tmp_path / "a.h5", {"1": "red"}, encoder="net")
+    second = shop_cache(tmp_path / "b.h5", {"2": "blue"}, encoder="wide", dim=5)
+    assert merge([first, second], tmp_path / "out.h5").n_vectors == {"image/net": 1, "image/wide": 1}
+
+
 def test_vectors_of_another_size_are_named(tmp_path):
     first, second = (shop_cache(tmp_path / f"{dim}.h5", {str(dim): "red"}, dim=dim) for dim in (3, 4))
     with pytest.raises(CacheError, match=r"have 3 \(no of tokens\) and 4 \(no of tokens\) dimensions"):

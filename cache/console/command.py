@@ -140,16 +140,36 @@ def print_wrapped(text: str) -> None:
 def print_table(header: list[str], rows: list[list[str]], *, width: int | None = None) -> None:
     """Print aligned columns on stdout: the first to the left, the others to the right.
 
-    Where they are wider than `width`, cells of the first column are shortened.
+    Where they are wider than `width`, cells of the first column are shortened, as far as they stay apart.
     """
     rows = [[printable(cell).replace("\n", "\\n") for cell in cells] for cells in rows]
     widths = [max(len(cells[n]) for cells in [header, *rows]) for n in range(len(header))]
     if width is not None:
-        widths[0] = max(LEAST_NAME, min(widths[0], width - sum(widths[1:]) - 2 * (len(widths) - 1)))
+        width_left = max(LEAST_NAME, min(widths[0], width - sum(widths[1:]) - 2 * (len(widths) - 1)))
+        names = _shortened([cells[0] for cells in [header, *rows]], width_left)
+        header, *rows = [[name, *cells[1:]] for name, cells in zip(names, [header, *rows], strict=True)]
+        widths[0] = max(width_left, *map(len, names))
     for cells in [header, ["-" * column_width for column_width in widths], *rows]:
-        name = cells[0] if len(cells[0]) <= widths[0] else cells[0][: widths[0] - 1] + "…"
-        padded = [name.ljust(widths[0])] + [cell.rjust(n) for cell, n in zip(cells[1:], widths[1:], strict=True)]
+        padded = [cells[0].ljust(widths[0])] + [cell.rjust(n) for cell, n in zip(cells[1:], widths[1:], strict=True)]
         echo("  ".join(padded).rstrip())
+
+
+def _shortened(names: list[str], width: int) -> list[str]:
+    """Return names of so many characters at most: their beginnings, or beginnings and ends where two are alike then.
+
+    Where they would still be, names stay as they are.
+
+    >>> _shortened(["image/resnet18-large", "text/bert"], 10), _shortened(["resnet18-large", "resnet18-small"], 9)
+    (['image/res…', 'text/bert'], ['resn…arge', 'resn…mall'])
+    """
+    n_ends = (width - 1) // 2
+    for n_end in (0, n_ends):
+        shown = [
+            name if len(name) <= width else f"{name[: width - 1 - n_end]}…{name[len(name) - n_end :]}" for name in names
+        ]
+        if len(set(shown)) == len(set(names)):
+            return shown
+    return names
 
 
 def show_statuses(counts: Mapping[str, int]) -> str:

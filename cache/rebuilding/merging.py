@@ -15,6 +15,7 @@ from cache.errors import CacheError
 from cache.journal.mirrored_journal import open_journal
 from cache.rebuilding.catalogue import Catalogue, agreed_or_sorted, joined_products, products_of
 from cache.rebuilding.rebuild import rebuild
+from cache.rebuilding.same_encoders import keep_one_name_each
 from cache.rebuilding.source import Source
 from cache.sealed.cache import Cache
 from cache.sealed.products import Products
@@ -43,7 +44,7 @@ def merge(
 
     A cache that is at `output_path` is one of them. The same caches give the same cache, whatever their order and
     whichever are merged first. Its products are those of all, in the order of the caches where these have the same
-    ones, else sorted by their ids; or those of `catalogue_path` alone.
+    ones, else sorted by their ids; or those of `catalogue_path` alone. Encoders of one spec have one name in it.
 
     Raises:
         FileNotFoundError: there is no such cache.
@@ -58,6 +59,7 @@ def merge(
         paths = _distinct_files([*cache_paths, *([output_path] if has_old else [])])
         sources = [opened.enter_context(Source(path)) for path in paths]
         sources.sort(key=lambda source: source.identity)  # so that the order of the paths changes nothing
+        keep_one_name_each(sources)
         products = _products(sources, None if catalogue_path is None else local_copy(catalogue_path))
         merged_parts = journal.paths()
         was_written = rebuild(output_path, journal, sources, products)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,7 @@ class Source:
     def __init__(self, path: str | Path, *, has_parts: bool = True) -> None:
         self.path = Path(path)
         self.parts: list[_WaitingPart] = []
+        self.kept_names: Mapping[tuple[str, str], str] = {}  # (modality, encoder): the name that its vectors go by
         for part_path in Journal(path).paths() if has_parts else []:  # before the cache, which has what is sealed
             self._add_part(part_path)
         # The file stays open: one that is put in its place meanwhile may have its rows in another order.
@@ -74,20 +75,20 @@ class Source:
         Raises:
             CacheError: a part was made in another way than the cache has under its name.
         """
-        specs = {}
+        specs: dict[tuple[str, str], EncoderSpec] = {}
         if self.cache is not None:
             for modality in self.cache.content_modalities:
                 for encoder in self.cache.encoders(modality):
-                    specs[modality, encoder] = self.cache.spec(modality, encoder)
+                    specs.setdefault(self._kept(modality, encoder), self.cache.spec(modality, encoder))
         for part in self.parts:
-            specs.setdefault((part.spec.modality, part.encoder), part.spec)
+            specs.setdefault(self._kept(part.spec.modality, part.encoder), part.spec)
         return specs
 
     def dims(self, modality: str, encoder: str) -> set[tuple[int, int]]:
         """Return the dimensions of an encoder's vectors and tokens: one pair, unless something is wrong."""
         dims = {part.dims for part in self._parts_of(modality, encoder)}
-        if self.cache is not None and (modality, encoder) in self.specs():
-            dims.add((self.cache.dimension(modality, encoder), self.cache.token_dimension(modality, encoder)))
+        for cache, name in self._sealed(modality, encoder):
+            dims.add((cache.dimension(modality, name), cache.token_dimension(modality, name)))
         return {pair for pair in dims if pair[0]}
 
     def failures(self, modality: str) -> dict[str, str]:
@@ -107,14 +108,25 @@ class Source:
             UnreadableError, DamagedCacheError: the cache cannot be read.
             CacheError: a part is gone.
         """
-        if self.cache is not None and (modality, encoder) in self.specs():
-            yield from _sealed_blocks(self.cache, modality, encoder)
+        for cache, name in self._sealed(modality, encoder):
+            yield from _sealed_blocks(cache, modality, name)
         for waiting in self._parts_of(modality, encoder):
             part = self._load(waiting.file.path)[1]
             yield part.keys, part.vectors, part.tokens
 
     def _parts_of(self, modality: str, encoder: str) -> list[_WaitingPart]:
-        return [part for part in self.parts if (part.spec.modality, part.encoder) == (modality, encoder)]
+        where = (modality, encoder)
+        return [part for part in self.parts if self._kept(part.spec.modality, part.encoder) == where]
+
+    def _kept(self, modality: str, encoder: str) -> tuple[str, str]:
+        return modality, self.kept_names.get((modality, encoder), encoder)
+
+    def _sealed(self, modality: str, encoder: str) -> list[tuple[Cache, str]]:
+        """Return the cache with each name under which it has what goes by a name, which may be none."""
+        if self.cache is None or modality not in self.cache.content_modalities:
+            return []
+        names = self.cache.encoders(modality)
+        return [(self.cache, name) for name in names if self._kept(modality, name) == (modality, encoder)]
 
     def _add_part(self, path: Path) -> None:
         try:
