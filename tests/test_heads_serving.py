@@ -109,6 +109,14 @@ def test_product_is_answered_as_by_the_run_however_it_is_sent(client, run):
 def test_columns_that_a_text_is_made_of_may_be_sent_instead(client):
     by_column = client.post("/predict", json={"columns": {"title": "Red Shoes"}}).json()
     assert by_column == client.post("/predict", json={"text": "Red Shoes"}).json()
+    for text in ("", " Red  Shoes"):  # as forms send what was left empty, and who sends a product as a whole
+        assert client.post("/predict", json={"text": text, "columns": {"title": "Red Shoes"}}).json() == by_column
+
+
+def test_text_is_not_taken_in_the_place_of_other_cells_that_it_is_made_of(client):
+    done = client.post("/predict", json={"text": "Blue cup", "columns": {"title": "Red Shoes"}})
+    assert done.status_code == 422
+    assert "a text, or cells of what texts are made of (title), got both, and they differ" in done.json()["error"]
 
 
 def test_product_of_the_cache_is_answered_by_its_id(client, run, served_run):
@@ -389,6 +397,13 @@ def test_errors_of_the_router_are_json_too(client):
     for done, status in ((client.get("/nothing"), 404), (client.get("/predict"), 405), (client.get("/docs"), 404)):
         assert done.status_code == status
         assert done.json()["error"].startswith("Expected ")
+
+
+def test_slash_too_many_leads_nowhere_else(client):
+    """A redirect would name http where a proxy speaks https, and lose its prefix."""
+    done = client.post("/predict/", json={"text": "Red Shoes"}, follow_redirects=False)
+    assert (done.status_code, "location" in done.headers) == (404, False)
+    assert done.json()["error"].endswith("None ends with a slash.")
 
 
 def test_bodies_and_requests_are_bounded_together(run):

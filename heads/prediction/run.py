@@ -10,6 +10,7 @@ import numpy as np
 
 from cache import ContentSpec
 from cache.cloud.local_copies import local_copy
+from cache.keys import normalised
 from heads.data.metadata.fitted_metadata import FittedMetadata
 from heads.data.metadata.metadata_request import is_metadata
 from heads.data.vectors import Vectors
@@ -177,16 +178,24 @@ class Run:
         """Return a product made of what `predict` takes.
 
         Raises:
-            HeadError: a column is unknown, or as `products` says.
+            HeadError: a column is unknown, a text is given beside other cells that it would be made of, or as
+                `products` says.
         """
         self._check_columns(columns)
         cells = {name: "" if _is_nothing(value) else str(value) for name, value in columns.items()}
         words = "" if _is_nothing(text) else str(text)
         text_columns = self.products.text_columns
-        if _is_nothing(text) and set(text_columns) & cells.keys():
+        if set(text_columns) & cells.keys():
             from embed.contents.texts import join
 
-            words = join(cells.get(name, "") for name in text_columns)
+            made = join(cells.get(name, "") for name in text_columns)
+            is_other = normalised(words) not in ("", normalised(made))
+            if is_other and made and not cells.keys() & set(text_columns) <= set(self.metadata_columns):
+                raise HeadError(
+                    f"Expected a text, or cells of what texts are made of ({', '.join(text_columns)}), got both, and "
+                    "they differ. Leave one out."
+                )
+            words = words if is_other else made or words
         return Product(picture_bytes(None if _is_nothing(image) else image), words or None, cells)
 
     def _check_columns(self, columns: Mapping[str, object]) -> None:

@@ -53,6 +53,7 @@ def make_app(
     """
     app = FastAPI(
         title="embed-once", description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan,
+        redirect_slashes=False,  # to an address whose scheme and prefix a proxy knows alone
     )  # fmt: skip
     _add_predictions(app, service)
     _add_similar(app, service)
@@ -252,6 +253,8 @@ async def _refuse_plainly(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - that is what it is registered for
     if error.status_code == 404:
         message = "Expected a path of this server, got another. /openapi.json lists them."
+        if request.url.path.endswith("/"):
+            message += " None ends with a slash."
     elif error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
         message = f"Expected {allowed or 'another method'} for this path, got {request.method}. Use it."
