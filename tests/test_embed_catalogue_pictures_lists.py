@@ -104,6 +104,23 @@ def test_all_pictures_are_encoded_and_the_first_once(catalogue):
         assert cache.statuses("image") == ["ok", "ok", "ok", "absent", "absent"]
 
 
+@pytest.mark.parametrize("has_ids", [True, False])
+def test_rows_of_further_pictures_are_no_products_that_left(tmp_path, caplog, has_ids):
+    """Nor is the column that says whose they are one of the catalogue's; a product that is gone is told as ever."""
+    rows = ROWS if has_ids else [{name: cell for name, cell in row.items() if name != "id"} for row in ROWS]
+    pictures = {f"{name}.png": image_bytes((n, 0, 0)) for n, name in enumerate("abc")}
+    path, cache_path = write_catalogue(tmp_path, rows, pictures), tmp_path / "c.h5"
+    extract(path, cache_path, settings=ExtractSettings(pictures="rows"), encoders=[CountingEncoder("image")])
+    caplog.set_level("INFO")
+    extract(path, cache_path, settings=ExtractSettings(pictures="mean"), encoders=[CountingEncoder("image")])
+    assert "left it" not in caplog.text
+    assert "leave the cache" not in caplog.text
+    extract(path, cache_path, settings=ExtractSettings(pictures="rows"), encoders=[CountingEncoder("image")])
+    write_catalogue(tmp_path, rows[1:-1] if has_ids else rows[:-2], {})
+    extract(path, cache_path, settings=ExtractSettings(pictures="mean"), encoders=[CountingEncoder("image")])
+    assert f"2 products of the cache are not in {path}: they left it" in caplog.text
+
+
 def test_an_inspection_counts_the_pictures_of_its_rows(catalogue):
     for pictures, n in (("first", 2), ("rows", 3)):
         settings = InspectSettings(extract=ExtractSettings(pictures=pictures), estimate=False)

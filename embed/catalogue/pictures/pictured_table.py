@@ -25,7 +25,7 @@ from embed.contents.file_ranges import PlacedCell
 from embed.errors import CatalogueError, SettingError
 from embed.settings import ExtractSettings
 
-__all__ = ["PicturedTable", "open_pictured", "with_pictures"]
+__all__ = ["PRODUCT_NAMES", "PicturedTable", "open_pictured", "with_pictures"]
 
 PRODUCT_NAMES = ("product", "product_of_picture", "picture_product")
 ID_NAMES = ("id", "row_id", "picture_id")
@@ -219,7 +219,7 @@ class PicturedTable:
             yield {name: expanded[name][start : start + BATCH_ROWS] for name in self.columns}
 
     def _tell(self, n_several: int, n_rows: int, n_pictures: int) -> None:
-        share = f"{percent(n_several / n_rows)} % of the rows of {self.path} list several pictures in {self.image}"
+        share = f"{percent(n_several / n_rows, 0)} % of the rows of {self.path} list several pictures in {self.image}"
         if self.has_rows:
             log.info(
                 "%s: each of the %d has a row of its own, and column %s says which belong to one product.",

@@ -15,6 +15,7 @@ from cache.arrays.string_column import sorted_hashes
 from cache.columns.column_names import PICTURE_KEYS
 from cache.format.writer import array_digest, encode_strings
 from cache.system.reading import facts_of
+from embed.catalogue.pictures.pictured_table import PRODUCT_NAMES
 
 __all__ = ["Gone", "find_gone"]
 
@@ -51,7 +52,8 @@ class Gone:
 def find_gone(cache_path: Path, ids: Sequence[str], columns: Collection[str]) -> Gone:
     """Return what of a cache, if there is one, has none of these ids, and which columns are none of these.
 
-    The column that was added of means is none of the catalogue's.
+    Columns that were added of means, and of pictures with a row each, are none of the catalogue's; nor are the rows of
+    a product's further pictures products that it lacks.
     """
     if facts_of(cache_path) is None:
         return Gone()
@@ -60,9 +62,26 @@ def find_gone(cache_path: Path, ids: Sequence[str], columns: Collection[str]) ->
         digests = {name: cache.digests.get(f"catalogue/id/{name}") for name in ("offset", "utf8")}
         if digests == {name: array_digest(array) for name, array in encode_strings(ids).items()}:
             return Gone(0, columns_gone)
-        cached_hashes = sorted_hashes(cache.id_column())
+        products = _products_of_pictures(cache, columns_gone)
+        if products is None:
+            cached_hashes = sorted_hashes(cache.id_column())
+        else:
+            cached_hashes = np.unique(sorted_hashes(products))
+            columns_gone = [name for name in columns_gone if cache.column(name) not in (products, cache.ids())]
     hashes, n_products = sorted_hashes(ids), 0  # strings would take some hundred bytes each
     for rows in row_blocks(len(cached_hashes)):
         positions = np.searchsorted(hashes, cached_hashes[rows])
         n_products += int((hashes.take(positions, mode="clip") != cached_hashes[rows]).sum())
     return Gone(n_products, columns_gone)
+
+
+def _products_of_pictures(cache: Cache, columns_gone: Collection[str]) -> list[str] | None:
+    """Return each row's product where the pictures of one have a row each in the cache, and no more by now."""
+    for name in set(PRODUCT_NAMES) & set(columns_gone):
+        products = cache.column(name)
+        if all(
+            picture_id.removeprefix(product)[:1] in ("", "#") and picture_id.startswith(product)
+            for picture_id, product in zip(cache.ids(), products, strict=True)
+        ):
+            return products
+    return None
