@@ -38,6 +38,18 @@ def test_class_folders_give_label_and_relative_path(tmp_path):
     assert [row["label"] for row in rows] == ["Shirts", "hats", "shirts", "shirts"]
 
 
+def test_folder_that_alone_holds_linked_class_folders_is_no_class(tmp_path):
+    for name in ("hats", "shirts"):
+        (tmp_path / "elsewhere" / name / "deep").mkdir(parents=True)
+        (tmp_path / "elsewhere" / name / "deep" / "a.png").write_bytes(b"x")
+    (tmp_path / "shop" / "images").mkdir(parents=True)
+    for name in ("hats", "shirts"):
+        (tmp_path / "shop" / "images" / name).symlink_to(tmp_path / "elsewhere" / name)
+    (tmp_path / "shop" / "latest").mkdir()
+    (tmp_path / "shop" / "latest" / "all").symlink_to(tmp_path / "shop" / "images")  # which is not followed
+    assert [row["label"] for row in rows_of(open_table(tmp_path / "shop"))] == ["hats", "shirts"]
+
+
 def test_folders_of_splits_are_no_classes(tmp_path):
     for name in ("train/hats/a.png", "train/shirts/b.png", "test/hats/a.png"):
         path = tmp_path / "shop" / name

@@ -53,6 +53,16 @@ def products(trained, request, monkeypatch):
         yield CachedProducts(heads, cache)
 
 
+def test_statuses_are_read_once(trained, monkeypatch):
+    """Also where some products have no vector, of which it is asked why."""
+    path, heads = trained
+    read, status_column = [], Cache.status_column
+    monkeypatch.setattr(Cache, "status_column", lambda cache, name: (read.append(name), status_column(cache, name))[1])
+    with Cache(path) as cache:
+        CachedProducts(heads, cache)
+    assert sorted(read) == ["image", "text"]
+
+
 def test_products_have_the_vectors_tokens_and_statuses_of_the_cache(products, trained):
     _, heads = trained
     vectors, statuses = products.vectors(ROWS)

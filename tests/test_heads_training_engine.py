@@ -298,6 +298,15 @@ def test_each_job_gets_its_own_result_however_many_lanes_there_are(n_parallel, m
         assert_same_fit(fitted, fit(job), atol=1e-5)
 
 
+def test_one_job_may_be_asked_for_twice():
+    """Also where it has no stack with others: that waited for ever for the second fit."""
+    early = small_job("early")
+    direct = replace(early, description=replace(early.description, name="logistic"))
+    for job in (early, direct):
+        assert sorted(index for index, _ in fit_jobs([job, job, early], device=CPU, dtype=torch.float32)) == [0, 1, 2]
+    assert stacks_of([direct, direct]) in ([[0], [1]], [[1], [0]])
+
+
 def test_beside_a_device_the_cores_fit_what_is_computed_on_the_cpu_anyway(monkeypatch):
     """Several at a time, while the device has one thread; with the same result, in whose name it is."""
     device, where, both = torch.device("meta"), [], threading.Barrier(2)

@@ -16,7 +16,7 @@ from heads.head_types import head_type
 from heads.metrics.differences import Difference, compare
 from heads.metrics.placeholder_scores import score_apart
 from heads.metrics.scores import resampled_scores, scores
-from heads.metrics.verdict import MARGIN, Verdict, judge
+from heads.metrics.verdict import MARGIN, Verdict, verdicts_of
 
 if TYPE_CHECKING:
     from heads.experiment.problem import Problem
@@ -117,9 +117,9 @@ def rank(
     answers = {configuration: _answers(jobs[configuration], outcomes) for configuration in best_first}
     pooled, resampled = _pooled_scores(problem, answers, n_resamples, generator)
     differences: Mapping[Configuration, Sequence[Difference]] = {}
+    n_groups = len(np.unique(problem.groups[problem.test_rows]))
     if single is not None:
         others = [configuration for configuration in best_first if configuration != single]
-        n_groups = len(np.unique(problem.groups[problem.test_rows]))
         differences = compare(
             others, single, scores=pooled, resampled=resampled, n_groups=n_groups,
             rivals=[candidate for candidate in best_first if candidate.is_single and len(problem.folds) > 1],
@@ -133,10 +133,10 @@ def rank(
     ]
     verdict = None
     if single is not None and fusion is not None:
-        verdict = _verdict(problem, fusion, single, pooled=pooled, resampled=resampled, margin=margin)
-        if len(problem.folds) > 1:
-            accuracy, macro_f1 = differences[fusion]
-            verdict = replace(verdict, accuracy=accuracy, macro_f1=macro_f1, n_together=len(differences))
+        judged = differences
+        if len(problem.folds) == 1:
+            judged = compare([fusion], single, scores=pooled, resampled=resampled, n_groups=n_groups)
+        verdict = _verdict(problem, fusion, single, judged[fusion], margin=margin, n_together=len(judged))
     stopped = sorted((row for row in rows.values() if row.dropped), key=_race_order)
     failures = [row for row in rows.values() if row.error is not None]
     return Ranking([*ranked, *stopped, *failures], single, fusion, verdict)
@@ -150,21 +150,20 @@ def _verdict(
     problem: Problem,
     fusion: Configuration,
     single: Configuration,
+    differences: Sequence[Difference],
     *,
-    pooled: Mapping[Configuration, np.ndarray],
-    resampled: Mapping[Configuration, np.ndarray],
     margin: float,
+    n_together: int,
 ) -> Verdict:
     """Return what the test rows say of the best fusion against the best single modality."""
-    (verdict,) = judge(
-        [fusion.head],
+    (verdict,) = verdicts_of(
+        {fusion.head: differences},
         single.head,
         others=[modality for modality, _ in fusion.encoders if modality != single.head],
         groups=problem.groups[problem.test_rows],
-        scores={fusion.head: pooled[fusion], single.head: pooled[single]},
-        resampled={fusion.head: resampled[fusion], single.head: resampled[single]},
         targets=problem.labels.targets[problem.test_rows],
         margin=margin,
+        n_together=n_together,
     )
     return verdict
 

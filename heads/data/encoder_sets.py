@@ -139,16 +139,20 @@ def present(cache: Cache, modality: str, names: Iterable[str]) -> np.ndarray:
     return np.logical_and.reduce([cache.present(modality, name) for name in names])
 
 
-def absence_reasons(cache: Cache, modality: str, present: np.ndarray) -> dict[str, int]:
+def absence_reasons(
+    cache: Cache, modality: str, present: np.ndarray, *, statuses: Sequence[str] | None = None
+) -> dict[str, int]:
     """Return why products have no vector, {reason: how many of them}: `NOT_ENCODED`, or their content's status.
+
+    `statuses` are the modality's in the cache, of N products, where they were read before.
 
     Shape:
         present: (N,) bool, which products have one
     """
     if present.all():
         return {}
-    statuses = np.array(cache.statuses(modality))[~present]
-    return dict(Counter(np.where(np.isin(statuses, ["ok", "not_encoded"]), NOT_ENCODED, statuses).tolist()))
+    reasons = np.array(cache.statuses(modality) if statuses is None else statuses)[~present]
+    return dict(Counter(np.where(np.isin(reasons, ["ok", "not_encoded"]), NOT_ENCODED, reasons).tolist()))
 
 
 def _objects(values: object) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from heads.metrics.mcnemar import McNemar
 from heads.metrics.per_class_changes import ClassTally
 from heads.metrics.score_drop import Drop
 
-__all__ = ["MARGIN", "Verdict", "even_groups", "judge", "together_in_words", "warn_of_control"]
+__all__ = ["MARGIN", "Verdict", "even_groups", "judge", "together_in_words", "verdicts_of", "warn_of_control"]
 
 MARGIN = 0.02  # a difference within it does not matter; the default
 RULE_OF_THREE = 3  # what was seen in none of n rows may still happen in 3 / n of them (95 %)
@@ -155,12 +155,31 @@ def judge(
         resampled: {head: (R, 2)}, the same on resamples that all heads share
     """
     n_groups = len(np.unique(groups))
-    n_even = even_groups(targets, groups)
     differences = compare(fusions, single, scores=scores, resampled=resampled, n_groups=n_groups)
+    return verdicts_of(
+        differences, single, others=others, groups=groups, targets=targets, margin=margin, n_together=len(fusions)
+    )
+
+
+def verdicts_of(
+    differences: Mapping[str, Sequence[Difference]],
+    single: str,
+    *,
+    others: list[str],
+    groups: np.ndarray,
+    targets: np.ndarray,
+    margin: float,
+    n_together: int,
+) -> list[Verdict]:
+    """Return the verdict on each of some fusions from its differences in both scores; else as `judge`.
+
+    `n_together` is how many fusions the differences' intervals hold for together.
+    """
+    n_groups, n_even = len(np.unique(groups)), even_groups(targets, groups)
     return [
         Verdict(
             fusion, single, others, len(groups), accuracy, macro_f1,
-            margin=margin, n_groups=n_groups, n_even_groups=n_even, n_together=len(fusions),
+            margin=margin, n_groups=n_groups, n_even_groups=n_even, n_together=n_together,
         )
         for fusion, (accuracy, macro_f1) in differences.items()
     ]  # fmt: skip

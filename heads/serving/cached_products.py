@@ -159,8 +159,12 @@ class CachedProducts:
                 cache, modality, encoder_names, cache.rows(modality), present(cache, modality, encoder_names),
                 tuple(cache.vectors(modality, encoder_name) for encoder_name in encoder_names) if is_held else (),
             )  # fmt: skip
-            tell_not_encoded(cache, modality, joined_name(encoder_names), self.tables[modality].present)
         self._statuses = {name: cache.statuses(name) for name in self.tables}
+        for modality, encoder_names in encoders.items():
+            tell_not_encoded(
+                cache, modality, joined_name(encoder_names), self.tables[modality].present,
+                statuses=self._statuses[modality],
+            )  # fmt: skip
         columns = cache.columns()
         text, image = cache.content_spec("text"), cache.content_spec("image")
         text_columns = text.columns if text is not None else [usual_column("text", columns) or ""]

@@ -71,6 +71,11 @@ class Job:
         return head_type(self.description.name).at_once
 
     @property
+    def is_alone(self) -> bool:
+        """Whether it shares no stack: tokens are ragged, and what is fitted at once needs none."""
+        return self.is_direct or bool(self.description.token_dims)
+
+    @property
     def train_targets(self) -> Tensor:
         """The class of each training row, (n,) int64."""
         return self.task.targets[torch.from_numpy(self.task.split.train)]
@@ -103,7 +108,7 @@ class Job:
         """What jobs must have in common to be trained in one stack."""
         batch_size = batch_size_of(self.n_epoch_rows, self.settings.batch_size)
         plain = replace(self.description, dropout=0.0).to_dict()
-        if self.description.token_dims or self.is_direct:  # tokens are ragged: each for itself
+        if self.is_alone:
             plain["alone"] = id(self)
         n_steps = self.n_epoch_rows // batch_size
         drops = self.settings.modality_dropout > 0

@@ -103,7 +103,8 @@ def _groups(jobs: Sequence[Job], like: Tensor) -> tuple[list[list[int]], int]:
     is_split_by_task = sum(resident.values()) > stack_bytes(like.device)
     groups = defaultdict(list)
     for index, job in enumerate(jobs):
-        groups[job.shape, tasks[id(job.task)] if is_split_by_task else 0].append(index)
+        alone = index if job.is_alone else -1  # also from the same job, if that is asked for twice
+        groups[job.shape, tasks[id(job.task)] if is_split_by_task else 0, alone].append(index)
     for indices in groups.values():
         indices.sort(key=lambda index: (*_rates(jobs[index]), tasks[id(jobs[index].task)]))
     combine = max if is_split_by_task else sum

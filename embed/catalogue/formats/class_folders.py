@@ -148,13 +148,14 @@ class _Links:
         return None if target.is_relative_to(self.root) else target
 
 
-def _layout(path: Path) -> tuple[int | None, int]:
-    """Return which folder of a picture's path is its split, if any, and which its label."""
+def _layout(path: Path, root: Path | None = None) -> tuple[int | None, int]:
+    """Return which folder of a picture's path is its split, if any, and which its label; `root` is the catalogue."""
+    root = root or path
     tops = _folders(path)
     if _are_splits(tops):
         return 0, 1
-    if (wrapper := _wrapper(path)) is not None:
-        split_at, label_at = _layout(path / wrapper)
+    if (wrapper := _wrapper(path, root)) is not None:
+        split_at, label_at = _layout(path / wrapper, root)
         return None if split_at is None else split_at + 1, label_at + 1
     inner = {top: _folders(path / top) for top in tops}
     if any(inner.values()) and all(name.lower() in SPLITS for names in inner.values() for name in names):
@@ -162,24 +163,30 @@ def _layout(path: Path) -> tuple[int | None, int]:
     return None, 0
 
 
-def _wrapper(path: Path) -> str | None:
+def _wrapper(path: Path, root: Path) -> str | None:
     """Return the folder that alone holds pictures, and these in class folders of its own: it is no class."""
-    tops = list(islice((name for name in _folders(path) if holds_pictures(path / name)), 2))
+    tops = list(islice((name for name in _folders(path) if holds_pictures(path / name, root=root)), 2))
     if len(tops) != 1:
         return None
-    classes = [name for name in _folders(path / tops[0]) if holds_pictures(path / tops[0] / name)]
+    classes = [name for name in _folders(path / tops[0]) if holds_pictures(path / tops[0] / name, root=root)]
     if _are_splits(classes):  # of classes, or of a single class
         classes = [name for split in classes for name in _folders(path / tops[0] / split)]
-    is_wrapper = len(classes) > 1 or (len(classes) == 1 and _wrapper(path / tops[0]) is not None)
+    is_wrapper = len(classes) > 1 or (len(classes) == 1 and _wrapper(path / tops[0], root) is not None)
     return tops[0] if is_wrapper and not holds_pictures(path / tops[0], deep=False) else None
 
 
-def holds_pictures(folder: Path, *, deep: bool = True) -> bool:
-    """Return whether pictures lie in a folder, or with `deep` below it; what begins with a dot is passed over."""
-    for _, folders, names in os.walk(folder):
+def holds_pictures(folder: Path, *, deep: bool = True, root: Path | None = None) -> bool:
+    """Return whether pictures lie in a folder, or with `deep` below it; what begins with a dot is passed over.
+
+    With `root`, the catalogue, links to folders are followed as for its pictures.
+    """
+    links = None if root is None else _Links(root)
+    for current, folders, names in os.walk(folder, followlinks=links is not None):
         if any(name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(".") for name in names):
             return True
         folders[:] = [name for name in folders if deep and not name.startswith(".")]
+        if links is not None:
+            folders[:] = [name for name in folders if links.is_followed(current, name, Counter())]
     return False
 
 

@@ -19,13 +19,12 @@ from cache.arrays.key_column import KeyColumn
 from cache.inventory.inventory import Entry
 from cache.system.reading import facts_of
 from cache.version import version_here
-from embed.contents.images import read_image
-from embed.contents.statuses import RETRIED
 from embed.encoders.factory import replicas
 from embed.encoders.precision import keep_precision
 from embed.encoders.specs.kept_names import keep_names
-from embed.errors import ContentError, WorkerError
+from embed.errors import WorkerError
 from embed.extraction.encoding.encoder_run import EncoderRun
+from embed.extraction.source.content_source import read_content
 from embed.settings import ExtractSettings
 
 __all__ = ["Receipt", "Task", "Worker", "WorkerPlan", "code_version", "lock_text"]
@@ -145,13 +144,7 @@ class TaskContents:
         Raises:
             ContentError: it is no longer the content that was hashed.
         """
-        place = self.places[number]
-        if isinstance(place, str):
-            return place
-        try:
-            return read_image(place, key=self.keys[number])[1]
-        except ContentError as error:
-            raise ContentError(RETRIED) from error
+        return read_content(self.places[number], self.keys[number])
 
 
 def code_version() -> str:

@@ -35,7 +35,7 @@ from embed.extraction.source.text_contents import Texts, texts_by_row
 from embed.extraction.thread_map import PICTURES_TOGETHER, map_pictures
 from embed.settings import ExtractSettings
 
-__all__ = ["ContentSource", "ListedPicture", "Source", "find_source"]
+__all__ = ["ContentSource", "ListedPicture", "Source", "find_source", "read_content"]
 
 
 class ContentSource(Protocol):
@@ -77,6 +77,20 @@ class ListedPicture:
     cell: str
 
 
+def read_content(place: Path | Place | str, key: str) -> bytes | str:
+    """Return a content: the text that its place is, or a picture's bytes.
+
+    Raises:
+        ContentError: it is no longer the content that was hashed; the cause says why.
+    """
+    if isinstance(place, str):
+        return place
+    try:
+        return read_image(place, key=key)[1]
+    except ContentError as error:
+        raise ContentError(RETRIED) from error
+
+
 @dataclass(frozen=True)
 class Source:
     """One modality of a catalogue: what each of the N products has, and where each unique content is."""
@@ -95,15 +109,12 @@ class Source:
         Raises:
             ContentError: it is no longer the content that was hashed.
         """
-        place = self.places[number]
-        if isinstance(place, str):
-            return place
         try:
-            return read_image(place, key=self.keys.contents.key(number))[1]
+            return read_content(self.places[number], self.keys.contents.key(number))
         except ContentError as error:
-            if str(error) == RETRIED:
+            if str(error.__cause__) == RETRIED:
                 self.doubt(number)
-            raise ContentError(RETRIED) from error
+            raise
 
     def doubt(self, number: int) -> None:
         """Note that a content turned out not to have its key, which a hint may have given."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -64,13 +64,17 @@ def without_content(cache: Cache, modalities: Iterable[str]) -> set[str]:
     return empty
 
 
-def tell_not_encoded(cache: Cache, modality: str, encoder: str, present: np.ndarray) -> None:
+def tell_not_encoded(
+    cache: Cache, modality: str, encoder: str, present: np.ndarray, *, statuses: Sequence[str] | None = None
+) -> None:
     """Warn of products that are answered without a modality only because its encoder has not seen them.
+
+    `statuses` are the modality's in the cache, where they were read before.
 
     Shape:
         present: (N,) bool, which products have a vector
     """
-    if n_products := absence_reasons(cache, modality, present).get(NOT_ENCODED):
+    if n_products := absence_reasons(cache, modality, present, statuses=statuses).get(NOT_ENCODED):
         log.warning(
             "%d of %d products of %s have no vector of %s/%s, for that encoder has not seen their %s yet: they are "
             "answered without. embed-extract with the options of that encoder encodes them.",
