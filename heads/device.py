@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import re
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from cache.system.cores import count_cores
+from cache.system.device_names import check_device
 from heads.errors import SettingError
 
 __all__ = ["count_parallel", "describe_device", "find_device", "find_dtype", "give_memory_back", "to_device", "to_host"]
@@ -23,17 +23,12 @@ def find_device(choice: str) -> torch.device:
     """
     if choice == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:(0|[1-9][0-9]*))?", choice):
-        raise SettingError(f"--device: expected auto, cpu, cuda or cuda:N, got {choice!r}.")
-    if choice == "cpu":
-        return torch.device(choice)
     # A driver that is too old for this PyTorch may list devices all the same.
-    n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if int(choice.partition(":")[2] or 0) >= n_devices:  # which PyTorch keeps in eight bits
-        raise SettingError(
-            f"Expected --device {choice} to be a device of this machine, but PyTorch {torch.__version__} finds "
-            f"{n_devices} CUDA devices here. Use --device auto or cpu."
-        )
+    n_cuda = torch.cuda.device_count() if choice.startswith("cuda") and torch.cuda.is_available() else 0
+    check_device(
+        choice, {"cpu": 1, "cuda": n_cuda}, library=f"PyTorch {torch.__version__}",
+        forms="auto, cpu, cuda or cuda:N", error=SettingError,
+    )  # fmt: skip
     return torch.device(choice)
 
 

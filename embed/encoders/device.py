@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from cache.system.cores import count_cores
+from cache.system.device_names import check_device
 from embed.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -134,17 +134,10 @@ def _find_device(choice: str) -> torch.device:
     has_mps = torch.backends.mps.is_available()
     if choice == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu")
-    if not re.fullmatch(r"cpu|mps|cuda(:(0|[1-9][0-9]*))?", choice):
-        raise DeviceError(
-            f"--device: expected auto, cpu, cuda, cuda:N, mps or a list such as cuda:0,cuda:1, got {choice!r}."
-        )
-    kind, _, number = choice.partition(":")
     # A driver that is too old for this PyTorch may list devices all the same.
-    has_cuda = kind == "cuda" and torch.cuda.is_available()
-    n_devices = {"cpu": 1, "mps": int(has_mps), "cuda": torch.cuda.device_count() if has_cuda else 0}[kind]
-    if int(number or 0) >= n_devices:
-        raise DeviceError(
-            f"--device: expected a device of this machine, got {choice}, but PyTorch {torch.__version__} finds "
-            f"{n_devices} of the kind {kind} here. Use --device auto or cpu."
-        )
+    n_cuda = torch.cuda.device_count() if choice.startswith("cuda") and torch.cuda.is_available() else 0
+    check_device(
+        choice, {"cpu": 1, "mps": int(has_mps), "cuda": n_cuda}, library=f"PyTorch {torch.__version__}",
+        forms="auto, cpu, cuda, cuda:N, mps or a list such as cuda:0,cuda:1", error=DeviceError,
+    )  # fmt: skip
     return torch.device(choice)
