@@ -163,6 +163,15 @@ def test_the_interval_of_a_share_of_independent_rows_is_wilsons():
     assert (low, high) == pytest.approx(wilson_interval(80, 100)[1:], abs=1e-3)
 
 
+@pytest.mark.parametrize("share", [0.7, 1 / 3])
+def test_the_interval_of_resamples_that_are_all_alike_is_that_of_the_rows(share):
+    """As of test rows that are all copies of one product."""
+    low, high = score_interval(np.full(2, share), np.full((1000, 2), share), np.array([1, 4]))
+    assert list(zip(low, high, strict=True)) == [
+        pytest.approx(wilson_interval(share * n_rows, n_rows)[1:]) for n_rows in (1, 4)
+    ]
+
+
 def test_the_interval_allows_for_the_bias_of_the_resamples():
     """They lie around 0.5, and the score is 0.6."""
     resampled = 0.5 + 0.04 * np.random.default_rng(0).standard_normal((100_000, 2))

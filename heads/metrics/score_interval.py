@@ -25,7 +25,7 @@ def score_interval(value: np.ndarray, resampled: np.ndarray, n_seen: np.ndarray)
     [0.886, 1.0]
     """
     variance, of_a_row = resampled.var(axis=0, ddof=1), value * (1 - value)
-    is_known = (variance > 0) & (of_a_row > 0)
+    is_known = (np.ptp(resampled, axis=0) > 0) & (of_a_row > 0)  # the variance of equal numbers is rounded, and no 0
     n_effective = np.where(is_known, of_a_row / np.where(is_known, variance, 1), n_seen)
     low, high = _wilson_ends(value, n_effective)
     bias = value - resampled.mean(axis=0)
