@@ -68,6 +68,13 @@ def test_ids_and_labels_that_changed_since_the_audit_are_told(write):
     ]
 
 
+@pytest.mark.parametrize("given", ["Home > Mugs", "Mugs"])
+def test_a_path_that_an_audit_without_levels_gave_is_no_other_label(write, given):
+    corrections = read_corrections(write(f"product,label,given\n1,Home > Cups,{given}\n"))
+    _, notes = corrections.applied(np.array(["Mugs", "Cups"], dtype=object), ["1", "2"], level=-1)
+    assert notes == ["fixes.csv changes the labels of 1 products."]
+
+
 def test_labels_that_the_catalogue_no_longer_has_are_told(write):
     path = write("product,label\n1,hat\n2,hat\n")
     assert applied(path, ["cap", "bag"], ["1", "2"])[1] == [

@@ -67,7 +67,12 @@ class Corrections:
         )
         if not self.labels:
             return corrected, [f"{self.name} has no label in any line: nothing is corrected."]
-        given = {products.get(shown(product), product): label for product, label in self.given.items()}
+        given = {
+            products.get(shown(product), product): label
+            if level is None or label in classes
+            else label_at(label, level)
+            for product, label in self.given.items()
+        }
         n_same = sum(product_id in new_labels for product_id in ids) - int((corrected != labels).sum())
         return corrected, self._notes(ids, labels, corrected, given, n_same)
 
