@@ -66,7 +66,8 @@ _BUILT_IN = (
         weighs_classes=False, scales_itself=True,
     ),
     HeadType(
-        "centroids", "heads.modules.centroids", at_once=True, is_control=True, is_seeded=False, weighs_classes=False
+        "centroids", "heads.modules.centroids", at_once=True, is_control=True, is_seeded=False, weighs_classes=False,
+        version=2,
     ),
     HeadType(
         "neighbours", "heads.modules.neighbours", at_once=True, is_control=True, is_seeded=False, weighs_classes=False
@@ -84,7 +85,9 @@ _BUILT_IN = (
         makes_folds=True, has_parameters=True, takes_names=True, version=2,
     ),
     HeadType("sklearn-logistic", "heads.modules.sklearn_baselines", at_once=True, on_the_cpu=True, is_saved=False),
-    HeadType("sklearn-svm", "heads.modules.sklearn_baselines", at_once=True, on_the_cpu=True, is_saved=False),
+    HeadType(
+        "sklearn-svm", "heads.modules.sklearn_baselines", at_once=True, on_the_cpu=True, is_saved=False, version=2
+    ),
     HeadType("sklearn-forest", "heads.modules.sklearn_baselines", at_once=True, on_the_cpu=True, is_saved=False),
     HeadType("sklearn-boosting", "heads.modules.sklearn_baselines", at_once=True, on_the_cpu=True, is_saved=False),
 )  # fmt: skip

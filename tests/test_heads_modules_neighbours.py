@@ -156,7 +156,10 @@ def test_temperature_of_centroids_has_the_least_loss_on_validation_rows():
 
     def loss(temperature):
         fit.module.temperature.fill_(temperature)
-        return -fit.module(inputs, present)[VALIDATION, targets[VALIDATION]].double().mean()
+        answers = fit.module(inputs, present)[VALIDATION].double()
+        return torch.nn.functional.cross_entropy(
+            answers, targets[VALIDATION], label_smoothing=1 / (len(VALIDATION) + 2)
+        )
 
     assert loss(fit.temperature) < min(loss(0.95 * fit.temperature), loss(1.05 * fit.temperature))
 
@@ -230,16 +233,24 @@ def test_temperature_has_the_least_loss():
     logits = 9 * (torch.eye(5)[targets] + noise)
 
     def loss(log_temperature):
-        return float(torch.nn.functional.cross_entropy(logits.double() / math.exp(log_temperature), targets))
+        scaled = logits.double() / math.exp(log_temperature)
+        return float(torch.nn.functional.cross_entropy(scaled, targets, label_smoothing=1 / (N_ROWS + 2)))
 
     expected = minimize_scalar(loss, bounds=(-6, 6), method="bounded", options={"xatol": 1e-8}).x
     assert fit_temperature(logits, targets) == pytest.approx(math.exp(expected), rel=1e-5)
 
 
-def test_temperature_is_bounded_where_all_answers_are_right_or_say_nothing():
+def test_answers_that_are_all_right_on_few_rows_are_no_certainty():
+    """Of 60 rows 1 - 1/62 is sure, and a sixth of the rest."""
+    targets = torch.arange(60) % 6
+    right = torch.eye(6)[targets]
+    answers = (right / fit_temperature(right, targets)).softmax(1)
+    assert answers.max(1).values.tolist() == pytest.approx([61 / 62 + 1 / 62 / 6] * 60)
+
+
+def test_temperature_is_bounded_where_answers_say_nothing():
     targets = torch.arange(30) % 3
     right = torch.eye(3)[targets]
-    assert fit_temperature(right, targets) == 1e-3
     assert fit_temperature(-right, targets) == 1e3
     assert fit_temperature(torch.zeros(30, 3), targets) == 1e3
 

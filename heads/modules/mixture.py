@@ -75,8 +75,7 @@ def fit_mixture(
     """Return the weights and temperatures of least negative log-likelihood, with an interval on each weight.
 
     Weights and one temperature a member are fitted together, then one temperature to the average, which is less sure
-    than its members (arXiv 2007.08792). Temperatures are smoothed: to be right on all of few rows is no certainty. A
-    resample draws whole groups, for duplicates are no evidence of their own;
+    than its members (arXiv 2007.08792). A resample draws whole groups, for duplicates are no evidence of their own;
     the weights are fitted anew to each resample, from where they are, with the members' temperatures left as they are.
     Without resamples there are no intervals.
 
@@ -102,8 +101,7 @@ def fit_mixture(
     logits = torch.stack([log_probabilities[name][has_any].double() for name in modalities], dim=1)
     logits = logits.where(mask[:, :, None] > 0, 0.0)  # (n, M, K)
     single_temperatures = [
-        fit_temperature(logits[rows, m], targets[rows], is_smoothed=True) if rows.any() else 1.0
-        for m, rows in enumerate(mask.bool().T)
+        fit_temperature(logits[rows, m], targets[rows]) if rows.any() else 1.0 for m, rows in enumerate(mask.bool().T)
     ]
     problem = _Problem(logits, mask, targets, alone=single_temperatures)
     del logits
@@ -123,7 +121,7 @@ def fit_mixture(
         intervals=dict(zip(modalities, intervals, strict=False)),
     )
     average = mix(*take_rows(log_probabilities, present, has_any), mixture)
-    return replace(mixture, temperature=fit_temperature(average, targets, is_smoothed=True))
+    return replace(mixture, temperature=fit_temperature(average, targets))
 
 
 def _blocks(cells: Tensor, *, n_copies: int = 1) -> list[slice]:

@@ -13,15 +13,13 @@ __all__ = ["GREATEST_TEMPERATURE", "LEAST_TEMPERATURE", "fit_temperature"]
 LEAST_TEMPERATURE, GREATEST_TEMPERATURE = 1e-3, 1e3
 
 
-def fit_temperature(
-    logits: Tensor, targets: Tensor, weights: Tensor | None = None, *, is_smoothed: bool = False
-) -> float:
+def fit_temperature(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> float:
     """Return the temperature at which the mean negative log-likelihood of the targets is least (arXiv 1706.04599).
 
-    The loss is convex in 1 / temperature, so that its slope has one root; where there is none between 0.001 and 1000,
-    the nearer of these is returned: the first when every answer is right, the last when logits tell nothing. With
-    `is_smoothed` a row's class counts for 1 - 1/(N + 2) and all classes for the rest (Platt's smoothing), so that few
-    rows whose answers are all right make no answer certain.
+    A row's class counts for 1 - 1/(N + 2) and all classes alike for the rest (label smoothing, by as much as Platt
+    takes from the certainty of N rows), so that few rows whose answers are all right make no answer certain. The loss
+    is convex in 1 / temperature, so that its slope has one root; where there is none between 0.001 and 1000, the nearer
+    of these is returned: the last when logits tell nothing.
 
     Shape:
         logits: (N, K)
@@ -33,17 +31,17 @@ def fit_temperature(
 
     >>> import torch
     >>> logits = torch.tensor([[1.0, 0.0]] * 4)
-    >>> round(fit_temperature(logits, torch.tensor([0, 0, 0, 1])), 4)  # sigmoid(1 / T) is 3/4
-    0.9102
+    >>> round(fit_temperature(logits, torch.tensor([0, 0, 0, 1])), 4)  # sigmoid(1 / T) is 3/4 * 5/6 + 1/2 * 1/6
+    1.127
     """
     from scipy.optimize import brentq
 
     if not len(targets) or not logits.isfinite().all():
         raise HeadError(f"A temperature needs rows of finite logits, but got {len(targets)} rows or infinite ones.")
     margins = logits.double()
-    share = 1 / (len(targets) + 2) if is_smoothed else 0.0
+    share = 1 / (len(targets) + 2)
     references = margins.gather(1, targets[:, None]).lerp(margins.mean(1, keepdim=True), share)  # (N, 1)
-    margins = margins - references  # (N, K), how far above the logit of the row's class
+    margins = margins - references  # (N, K), how far above the smoothed logit of the row's class
 
     def slope(log_temperature: float) -> float:
         slopes = ((margins * math.exp(-log_temperature)).softmax(1) * margins).sum(1)  # (N,)
