@@ -31,6 +31,9 @@ def test_no_two_formats_have_one_suffix():
         (b'\xef\xbb\xbf<?xml version="1.0"?>', "XML"),
         ('\ufeff<?xml version="1.0"?>'.encode("utf-16-le"), "XML"),
         (b'<rss version="2.0">', "XML"),
+        (b'<!-- made by hand -->\n<!DOCTYPE shop SYSTEM "shops.dtd"><shop><offer>', "XML"),
+        (b"<!-- made by hand --><!doctype html><shop><offer>", None),
+        (b"<!-- a --> " * 300 + b"<html>", None),
         (b"<SHOP>\n<SHOPITEM>", "XML"),
         (b"<Table><Row>", None),  # HTML in capitals
         (b'<html lang="en">', None),

@@ -150,19 +150,53 @@ def test_parts_of_a_product_are_cells(part, cells):
 
 def test_chunks_cut_nothing(monkeypatch):
     whole = read(GOOGLE), read(YML.encode("cp1251"), "y.xml")
+    monkeypatch.setattr(xml_elements, "START_BYTES", 60)  # that say the encoding
     monkeypatch.setattr(xml_elements, "CHUNK", 3)
     assert (read(GOOGLE), read(YML.encode("cp1251"), "y.xml")) == whole
 
 
-def test_encoding_is_what_the_file_says_or_the_option():
+@pytest.mark.parametrize("start", ["\n ", "\n" * 2000])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_empty_lines_before_the_declaration_are_nothing(start, encoding):
+    """Which XML forbids."""
+    assert read(f"{start}{GOOGLE}".encode(encoding)) == read(GOOGLE)
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding", "requested"),
+    [
+        ("", "utf-16", None),
+        ("", "utf-8-sig", "utf-8"),
+        ("", "cp1252", "cp1252"),
+        ("", "shift_jis", "shift_jis"),
+        ("gbk", "gbk", None),  # of several bytes a character
+        ("big5", "gbk", "gbk"),
+        ("utf-8", "utf-16", None),  # as programs save what others wrote
+        ("utf-16", "utf-8", None),
+    ],
+)
+def test_encoding_is_that_of_the_option_or_the_mark_or_the_declaration(declared, encoding, requested):
+    name = "Größe" if encoding == "cp1252" else "紅茶杯"
+    declaration = f'<?xml version="1.0" encoding="{declared}"?>\n' if declared else ""
+    content = declaration + products(f"<name>{name}</name>", "<name>b</name>")
+    assert read(content.encode(encoding), encoding=requested)[0]["name"] == name
+
+
+def test_text_in_another_encoding_is_a_named_error():
     content = products("<name>Größe</name>", "<name>Maß</name>")
-    assert read(f"\n {GOOGLE}") == read(GOOGLE)  # which XML forbids
-    assert read(content.encode("utf-16"))[0]["name"] == "Größe"
-    assert read(content.encode("cp1252"), encoding="cp1252")[0]["name"] == "Größe"
-    with pytest.raises(CatalogueError, match=r"well-formed XML, but it is not: .* line 1.* or name its --encoding"):
+    with pytest.raises(CatalogueError, match=r"well-formed XML, but it is not: .*byte 0xf6.* or name its --encoding"):
         read(content.encode("cp1252"))
-    with pytest.raises(CatalogueError, match=r"--encoding|unknown encoding"):
+    with pytest.raises(CatalogueError, match="--encoding: expected one that Python knows, got 'no-such'"):
         read(content, encoding="no-such")
+    for name in ("no-such", "zip"):  # the second is none of text
+        with pytest.raises(CatalogueError, match=f"in an encoding that Python knows, got '{name}'"):
+            read(f'<?xml version="1.0" encoding="{name}"?>{content}')
+
+
+def test_a_name_that_comes_late_takes_nothing_from_one_that_lost_its_prefix(monkeypatch):
+    monkeypatch.setattr(xml_feed, "LOOKED_AT_BYTES", 100)
+    monkeypatch.setattr(xml_elements, "START_BYTES", 100)
+    assert read(products(*["<g:size>5</g:size>"] * 9, "<g:size>6</g:size><size>7</size>"))[-1]["size"] == "6. 7"
 
 
 def test_a_file_that_ends_early_is_refused_wherever_it_ends(monkeypatch):
@@ -188,7 +222,7 @@ BOMB = "<!DOCTYPE a [<!ENTITY a '" + "a" * 1000 + "'>" + "".join(
         (products(f"<t at='{'a' * 3000}'/>"), "one with more"),
         (products("<t/>" * 3000), "one with more"),
         ("<?xml version='1.0'?><l><a>1</a><a>2</a></l>", "none has two parts"),
-        ("<?xml version='1.0'?><Workbook><Row><Cell/></Row></Workbook>", "Excel's in XML.* save it as .xlsx"),
+        ("<?xml version='1.0'?><ss:Workbook><Row><Cell/></Row></ss:Workbook>", "Excel's in XML.* save it as .xlsx"),
         ("<?xml version='1.0'?><l><p>Salt & Pepper</p></l>", "well-formed"),
     ],
     ids=["entities", "depth", "text", "attribute", "elements", "no parts", "spreadsheet", "ampersand"],

@@ -38,7 +38,8 @@ FORMATS = (
     Format("old Excel", "excel:refuse_old", start=rb"\xd0\xcf\x11\xe0"),
     Format(
         "XML", "xml_feed:XmlFeed", (),
-        rb"\s*<(\?xml\b|(?!(?i:html|head|body|table)\b)[A-Za-z_][\w:.-]*(\s+[\w:.-]+\s*=|>\s*<))", is_text=True,
+        rb"\s*((<!--((?!-->).)*-->|<!DOCTYPE\s+(?!(?i:html)\b)[^>\[]*>)\s*)*"
+        rb"<(\?xml\b|(?!(?i:html|head|body|table)\b)[A-Za-z_][\w:.-]*(\s+[\w:.-]+\s*=|>\s*<))", is_text=True,
     ),
     Format("tar shards", "webdataset:Shards", (".tar",)),
     Format("class folders", "class_folders:ClassFolders"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import html
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +17,16 @@ from embed.errors import CatalogueError
 
 __all__ = ["Element", "ElementPath", "Value", "elements_of"]
 
+START_BYTES = 1024  # of a file, among which its declaration is
 CHUNK = 2**16  # bytes that are parsed at once
 MOST_DEPTH = 50  # elements within one another
 LANGUAGES = ("xml:lang", "lang", "language")  # attributes that say a text's language
 ADDRESSES = ("href", "src", "url", "value")  # attributes that say what an element does without a text
 
 NULL = "xsi:nil"  # the attribute of an element that has no value
+MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+
+_DECLARED = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([\w.:-]+)""")
 
 ElementPath = tuple[str, ...]  # names, from the root down
 Value = str | dict[str, str]  # a text, or an object of one in a language: {"language": "en", "value": "mug"}
@@ -88,7 +94,7 @@ def elements_of(
 
     Args:
         path: the file; its name says how it is compressed.
-        encoding: of its text; None: as the file says.
+        encoding: of its text; None: as its mark says, or its declaration.
         product_path: where the products are.
         most_bytes: of the file, that are read.
 
@@ -96,10 +102,7 @@ def elements_of(
         CatalogueError: the file is not well-formed or ends early, or has an element that is too large or too deep.
     """
     elements = _OpenElements(path, len(product_path))
-    try:
-        parser = expat.ParserCreate(encoding)
-    except (ValueError, LookupError) as error:
-        raise CatalogueError(f"--encoding: expected one that Python knows, got {encoding!r}.") from error
+    parser = expat.ParserCreate("utf-8")
     parser.buffer_text = True
     parser.UseForeignDTD(True)  # else an entity that the file does not declare is an error
     parser.ExternalEntityRefHandler = lambda *_: 1  # which is read from nowhere
@@ -110,16 +113,17 @@ def elements_of(
     parser.DefaultHandler = elements.add_entity
     n_bytes = 0
     with open_bytes(path) as file:
+        chunk = file.read(START_BYTES)
+        decoder = _decoder(path, chunk, encoding)
         while True:
-            chunk = file.read(CHUNK)
-            if not n_bytes:
-                chunk = chunk.lstrip()  # programs that write feeds often write an empty line first
-            n_bytes += len(chunk)
             try:
-                parser.Parse(chunk, not chunk)
+                text = decoder.decode(chunk, not chunk)
+                content = (text if n_bytes else text.lstrip()).encode()  # programs often write an empty line first
+                n_bytes += len(content)
+                parser.Parse(content, not chunk)
             except CatalogueError:
                 raise
-            except (expat.ExpatError, LookupError, ValueError) as error:  # the last two of an encoding
+            except (expat.ExpatError, UnicodeError) as error:
                 raise CatalogueError(
                     f"Expected {path} to be well-formed XML, but it is not: {error}. Mend it there, download it again, "
                     "or name its --encoding."
@@ -129,6 +133,29 @@ def elements_of(
             yield from elements.take_ended()
             if not chunk or n_bytes >= most_bytes:
                 return
+            chunk = file.read(CHUNK)
+
+
+def _decoder(path: Path, start: bytes, requested: str | None) -> codecs.IncrementalDecoder:
+    """Return what decodes a file: as requested, else as its mark says, else its declaration, else UTF-8.
+
+    expat itself knows no encodings of several bytes a character but Unicode's. A declaration that can be read says
+    UTF-16 by mistake: so programs write that convert the text afterwards.
+
+    Raises:
+        CatalogueError: there is no such encoding.
+    """
+    declaration = _DECLARED.match(start)
+    declared = declaration[1].decode() if declaration else "utf-8"
+    marked = next((encoding for mark, encoding in MARKS.items() if start.startswith(mark)), None)
+    name = requested or marked or ("utf-8" if declared.lower().startswith("utf-16") else declared)
+    try:
+        b" ".decode(name, "replace")  # which takes encodings of text alone
+        name = codecs.lookup(name).name
+        return codecs.getincrementaldecoder("utf-8-sig" if name == "utf-8" else name)()
+    except (LookupError, ValueError) as error:
+        option = "--encoding: expected one" if requested else f"Expected {path} to be in an encoding"
+        raise CatalogueError(f"{option} that Python knows, got {name!r}. Name its --encoding.") from error
 
 
 class _OpenElements:

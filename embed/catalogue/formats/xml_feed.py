@@ -57,8 +57,10 @@ class XmlFeed(JsonLinesTable):
                 yield element
 
     def _json(self, values_by_name: dict[str, list[Value]]) -> str:
-        named_values = ((self._short_names.get(name, name), values) for name, values in values_by_name.items())
-        return json.dumps({name: self._value(name, values) for name, values in named_values})
+        parts: dict[str, list[Value]] = defaultdict(list)  # of a name that comes late another may be the short one
+        for name, values in values_by_name.items():
+            parts[self._short_names.get(name, name)].extend(values)
+        return json.dumps({name: self._value(name, values) for name, values in parts.items()})
 
     def _value(self, name: str, values: Sequence[Value]) -> Any:
         """Return a part's one value, or several as a list that the table keeps or chooses from, or as one text."""
@@ -82,7 +84,7 @@ def find_product_path(path: Path, encoding: str | None) -> ElementPath:
     counts: Counter[ElementPath] = Counter()
     names: dict[ElementPath, set[str]] = defaultdict(set)
     for element in elements_of(path, encoding, most_bytes=LOOKED_AT_BYTES):
-        if (kind := OTHERS.get(element.path[0].lower())) is not None:
+        if (kind := OTHERS.get(element.path[0].rpartition(":")[2].lower())) is not None:
             raise CatalogueError(
                 f"Expected the catalogue to be a table, but {path} is {kind}, whatever its name says. Open it in a "
                 "spreadsheet, and save it as .xlsx or CSV."
