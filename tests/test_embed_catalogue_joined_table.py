@@ -67,6 +67,28 @@ def test_attributes_that_few_products_have_are_columns_where_an_option_names_the
     assert "2 attributes, each with a column; 1 that less than 1 % of its products have are left out." in caplog.text
 
 
+@pytest.mark.parametrize("options", [{"where": "rare == 'x'"}, {"image_template": "images/{rare}.png"}])
+def test_conditions_and_templates_name_attributes(join, options):
+    others = "".join(f"{n},color,red\n" for n in range(1000, 1250))
+    assert [row["rare"] for row in join(ATTRIBUTES + others, **options)] == ["", "", "", "x", ""]
+
+
+def test_several_values_of_an_attribute_are_one_cell(join, caplog):
+    """Pictures and labels are lists, as in JSON: joined to one text they named no file."""
+    caplog.set_level(logging.INFO, "embed_once")
+    rows = join(
+        "id,attribute,value\n001,shot,a.jpg\n001,shot,b.jpg\n003,shot,c.jpg\n001,category,Mugs\n001,category,Cups\n"
+        "001,tag,red\n001,tag, \n001,tag,red\n001,,nothing\n",
+        [{"id": "001"}, {"id": "003"}],
+        image_column="shot",
+    )
+    assert rows == [
+        {"id": "001", "shot": '["a.jpg", "b.jpg"]', "category": '["Mugs", "Cups"]', "tag": "red"},
+        {"id": "003", "shot": "c.jpg", "category": "", "tag": ""},
+    ]
+    assert "3 attributes, each with a column." in caplog.text
+
+
 def test_attributes_are_joined_by_a_column_of_any_name(join):
     rows = join(ATTRIBUTES.replace("id,", "number,"), [{"number": "001", "text": "cup"}], id_column="number")
     assert rows == [{"number": "001", "text": "cup", "color": "blue. green", "size": "5", "rare": ""}]

@@ -53,8 +53,7 @@ class JoinedTable:
         self.key, second_key = _find_keys(table, second, columns, path, settings)
         ids = columns.pop(second_key)
         if is_long(columns) and len(set(ids)) < len(ids):
-            named = (settings.label, settings.image_column, settings.text_column, *settings.text_column_names)
-            ids, columns = spread(ids, columns, path, named=named)
+            ids, columns = spread(ids, columns, path, settings)
         ids, self._cells = _with_lists(ids, columns, path, settings)
         _check_ids(ids, second_key, path)
         self._row_of = {product_id: row for row, product_id in enumerate(ids)}  # of the second table

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cache import Cache, EncoderSpec
+from cache.arrays.status_column import StatusColumn
 from heads.data.picture_views import is_view
 from heads.errors import HeadError
 
@@ -151,8 +152,12 @@ def absence_reasons(
     """
     if present.all():
         return {}
-    reasons = np.array(cache.statuses(modality) if statuses is None else statuses)[~present]
-    return dict(Counter(np.where(np.isin(reasons, ["ok", "not_encoded"]), NOT_ENCODED, reasons).tolist()))
+    column = cache.status_column(modality) if statuses is None else StatusColumn.of(statuses)
+    counts = np.bincount(column.numbers[~present], minlength=len(column.words)).tolist()
+    reasons: Counter[str] = Counter()
+    for status, count in zip(column.words, counts, strict=True):
+        reasons[NOT_ENCODED if status in ("ok", "not_encoded") else status] += count
+    return dict(+reasons)
 
 
 def _objects(values: object) -> list[dict[str, Any]]:
