@@ -36,7 +36,7 @@ class Verdict:
     margin: float = MARGIN
     n_groups: int | None = None  # of the test rows; None: each is its own
     n_even_groups: int | None = None  # there were, had every class as few as the rarest; None: as `n_groups`
-    n_together: int = 1  # fusions that the intervals hold for together
+    n_together: int = 1  # heads that the intervals hold for together: all fusions of a run, or rows of an ablation
     rows: McNemar | None = None  # won and lost against the single modality
     classes: ClassTally | None = None  # the same, class by class
     importance: Mapping[str, Mapping[str, Drop]] = field(default_factory=dict)  # modality -> score -> its drop
