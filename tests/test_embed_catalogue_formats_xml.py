@@ -139,6 +139,10 @@ def test_elements_with_parts_are_products(content, rows):
         ('<title xml:lang="de">Becher</title>', {"title": "Becher"}),
         ('<param name="size" value="5"/><brand name="Ä"/>', {"size": "5", "brand": "Ä"}),
         ("<a><b><c>1</c></b><b><c>2</c></b></a>", {"a_b_c": "1. 2"}),
+        (
+            "<name>Mug</name><kind><name>Home</name><kind><name>Cups</name></kind></kind>",
+            {"name": "Mug", "kind_name": "Home", "kind_kind_name": "Cups"},
+        ),
         ("<text/>", {"text": ""}),
     ],
 )

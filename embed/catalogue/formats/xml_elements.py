@@ -82,7 +82,7 @@ class Element:
         """What the names of its parts begin with: its own name, but of a list nothing."""
         name = self.path[-1]
         parts = {child.path[-1].lower() for child in self.children}
-        return "" if any(len(part) > 2 and name.lower().startswith(part[:-1]) for part in parts) else f"{name}_"
+        return "" if all(len(part) > 2 and name.lower().startswith(part[:-1]) for part in parts) else f"{name}_"
 
 
 def elements_of(
