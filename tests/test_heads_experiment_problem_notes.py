@@ -36,12 +36,18 @@ def test_a_column_that_says_train_and_test_is_named(tmp_path, cells, is_told):
 
 
 @pytest.mark.parametrize(
-    ("n_absent", "n_of_one_label", "is_told"),
-    [(40, 36, True), (40, 30, False), (19, 19, False)],  # some rows may be of one label by chance
+    ("n_absent", "n_of_one_label", "n_of_it_present", "is_told"),
+    [
+        (40, 36, 0, True),
+        (40, 30, 0, False),
+        (19, 19, 0, False),  # some rows may be of one label by chance
+        (40, 36, 80, False),  # it is as usual where nothing is absent
+    ],
 )
-def test_where_absence_tells_the_label_it_is_said(tmp_path, n_absent, n_of_one_label, is_told):
+def test_where_absence_tells_the_label_it_is_said(tmp_path, n_absent, n_of_one_label, n_of_it_present, is_told):
     labels = ["card"] * n_of_one_label + ["mug", "rug"] * ((200 - n_of_one_label) // 2)
     labels += ["mug"] * (200 - len(labels))
+    labels[len(labels) - n_of_it_present :] = ["card"] * n_of_it_present
     present = np.arange(200) >= n_absent
     vectors = {name: np.random.default_rng(0).random((200, 3)) for name in ("image", "text")}
     path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": labels}, present={"image": present})
