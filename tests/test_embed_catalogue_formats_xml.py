@@ -120,9 +120,23 @@ def test_offers_are_the_products_and_not_the_more_numerous_categories():
             "<row><nr>2</nr><was>Glas</was></row></rows></export>",
             [{"nr": "1", "was": "Tasse"}, {"nr": "2", "was": "Glas"}],
         ),
+        (
+            "<l><p><id>1</id><name>Mug</name><v><id>1a</id><name>S</name></v><v><id>1b</id><name>L</name></v></p>"
+            "<p><id>2</id><name>Cup</name><v><id>2a</id><name>S</name></v></p></l>",
+            [
+                {"id": "1", "name": "Mug", "v_id": "1a. 1b", "v_name": "S. L"},
+                {"id": "2", "name": "Cup", "v_id": "2a", "v_name": "S"},
+            ],
+        ),
+        (
+            "<l><brand><id>7</id><name>A</name></brand><brand><id>8</id><name>B</name></brand>"
+            + "".join(f"<p><id>{n}</id><name>Mug</name></p>" for n in range(3))
+            + "</l>",
+            [{"id": f"{n}", "name": "Mug"} for n in range(3)],
+        ),
         ("<shop><product><id>1</id><name>Mug</name></product></shop>", [{"id": "1", "name": "Mug"}]),
     ],
-    ids=["database", "Atom", "attributes", "no usual names", "one product"],
+    ids=["database", "Atom", "attributes", "no usual names", "the nearest to the root", "the most", "one product"],
 )
 def test_elements_with_parts_are_products(content, rows):
     assert read(content) == rows

@@ -193,3 +193,13 @@ def test_a_placeholder_among_several_pictures_joins_no_products():
     assert groups.notes == [
         "one image is among the several of 60 rows of many classes: a placeholder, which makes no copies of them."
     ]
+
+
+def test_the_column_of_pictures_in_a_mean_is_none_that_the_catalogue_lost(tmp_path, caplog):
+    caplog.set_level("INFO", "embed_once")
+    catalogue = catalogue_of(tmp_path / "shop", ["a.png|b.png", "c.png"])
+    for settings in (MEAN, MEAN, replace(MEAN, pictures="first")):
+        run(catalogue, settings)
+    with Cache(CACHE) as sealed:
+        assert "picture_keys" not in sealed.columns()
+    assert "leave the cache" not in caplog.text

@@ -412,14 +412,15 @@ def test_vectors_of_the_same_encoder_are_found_under_any_name(tmp_path):
 
 
 def test_products_that_the_heads_encoder_has_not_seen_are_told(tmp_path, caplog):
-    path = synthetic_cache(tmp_path / "c.h5", {"text": np.zeros((4, 10))}, {})
+    has_text = np.arange(6) > 0
+    path = synthetic_cache(tmp_path / "c.h5", {"text": np.zeros((4, 10))}, {}, present={"text": has_text[:4]})
     with Cache(path) as cache:
         trained("text").vectors_of(cache)
-    assert caplog.messages == []
-    synthetic_cache(path, {"text": np.zeros((6, 10))}, {}, encoder="later")
+    assert caplog.messages == []  # what has no text is none that an encoder could see
+    synthetic_cache(path, {"text": np.zeros((6, 10))}, {}, encoder="later", present={"text": has_text})
     with Cache(path) as cache:
         vectors = trained("text").vectors_of(cache)
-    assert vectors.present["text"].tolist() == [True] * 4 + [False] * 2
+    assert vectors.present["text"].tolist() == [False, True, True, True, False, False]
     (message,) = caplog.messages
     assert message.startswith(f"2 of 6 products of {path} have no vector of text/synthetic, for that encoder has not")
 

@@ -23,6 +23,7 @@ from cache import Cache
 from cache.errors import EmbedOnceError, MissingEntryError
 from cache.system.lock import BY_NAME
 from heads.errors import HeadError, LabelError, RunError, SettingError, SplitError
+from heads.metrics.score_interval import wilson_interval
 from heads.modules.late import parse_weights
 from heads.modules.saving.saved_head import TrainedHead
 from heads.runs.folder import load_heads, reserved
@@ -206,6 +207,19 @@ def test_the_best_single_modality_is_that_of_the_validation_rows(tmp_path):
     found = train(path, settings=settings, runs_path=tmp_path / "runs")
     assert found.metrics["image"]["accuracy"] < found.metrics["text"]["accuracy"]
     assert {verdict.single for verdict in found.verdicts} == {"image"}
+
+
+def test_a_score_that_no_row_shows_a_mistake_of_is_of_the_rarest_class_too(tmp_path):
+    """In macro-F1 a class of few rows weighs as much as one of many."""
+    targets = np.repeat([0, 1], [200, 40])
+    vectors = {"text": class_vectors(targets, 8, spread=0.01)}
+    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"class {code}" for code in targets]})
+    settings = replace(QUICK, max_epochs=20, controls=())
+    report = train(path, settings=settings, runs_path=tmp_path / "runs")
+    n_rows = [row["support"] for row in report.metrics["text"]["classes"].values()]
+    for score, n_seen in (("accuracy", sum(n_rows)), ("macro_f1", 2 * min(n_rows))):
+        assert report.metrics["text"][score] == 1
+        assert report.metrics["text"][f"{score}_interval"] == pytest.approx(wilson_interval(n_seen, n_seen)[1:])
 
 
 def test_copies_among_the_test_rows_widen_the_interval(tmp_path):

@@ -130,7 +130,7 @@ def read_corrections(path: str | Path) -> Corrections:
     given: dict[str, str] = {}
     for number, product, cell, given_cell in _lines(path):
         label = clean_label(cell)
-        if label and given_cell:
+        if given_cell:
             given[product] = clean_label(given_cell)
         if label and labels.setdefault(product, label) != label:
             raise LabelError(
