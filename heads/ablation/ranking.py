@@ -92,7 +92,7 @@ def rank(
 
     Of one fold the test rows chose nothing, and the verdict on these two is one test. What one of several folds tests
     is among the validation rows of others, so that the chosen were lucky there, too: the verdict's intervals are those
-    of the table, which hold whichever is chosen, and whichever single modality is the best.
+    of the table, which hold whichever fusion and whichever single modality is chosen.
 
     Scores and differences are over the test rows of all folds together, each row tested once, and averaged over the
     seeds. Intervals come from a bootstrap that draws whole groups of duplicates, the same for all.
