@@ -248,9 +248,10 @@ def test_answers_that_are_all_right_on_few_rows_are_no_certainty():
     assert answers.max(1).values.tolist() == pytest.approx([61 / 62 + 1 / 62 / 6] * 60)
 
 
-def test_temperature_is_bounded_where_answers_say_nothing():
+def test_temperature_is_bounded_where_answers_hardly_differ_or_say_nothing():
     targets = torch.arange(30) % 3
     right = torch.eye(3)[targets]
+    assert fit_temperature(1e-3 * right, targets) == 1e-3
     assert fit_temperature(-right, targets) == 1e3
     assert fit_temperature(torch.zeros(30, 3), targets) == 1e3
 

@@ -19,7 +19,7 @@ def fit_temperature(logits: Tensor, targets: Tensor, weights: Tensor | None = No
     A row's class counts for 1 - 1/(N + 2) and all classes alike for the rest (label smoothing, by as much as Platt
     takes from the certainty of N rows), so that few rows whose answers are all right make no answer certain. The loss
     is convex in 1 / temperature, so that its slope has one root; where there is none between 0.001 and 1000, the nearer
-    of these is returned: the last when logits tell nothing.
+    of these is returned: the first where right logits hardly differ, the last where they tell nothing.
 
     Shape:
         logits: (N, K)
@@ -50,6 +50,6 @@ def fit_temperature(logits: Tensor, targets: Tensor, weights: Tensor | None = No
     lowest, highest = math.log(LEAST_TEMPERATURE), math.log(GREATEST_TEMPERATURE)
     if slope(highest) >= 0:
         return GREATEST_TEMPERATURE
-    if slope(lowest) <= 0:  # more certainty still does no harm
+    if slope(lowest) <= 0:  # the logits differ too little
         return LEAST_TEMPERATURE
     return math.exp(brentq(slope, lowest, highest, xtol=1e-9))
