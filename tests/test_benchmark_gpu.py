@@ -37,9 +37,9 @@ def test_a_dry_run_measures_on_the_cpu(tmp_path):
 
 
 def test_a_part_that_fails_or_has_no_time_says_so_and_the_others_go_on(tmp_path):
-    figures, _ = run_dry(tmp_path, "--only", "heads-train,catalogue")  # there is no cache to train from
-    assert figures["heads-train"]["exit"] == 1, figures
-    assert "embeddings.h5" in figures["heads-train"]["said last"]
+    figures, _ = run_dry(tmp_path, "--only", "embed-extract,catalogue")  # there is no catalogue yet
+    assert figures["embed-extract"]["exit"] == 1, figures
+    assert "data.csv" in figures["embed-extract"]["said last"]
     assert figures["catalogue"]["exit"] == 0
     figures, _ = run_dry(tmp_path, "--only", "machine", "--seconds", "1")
     assert figures == {"machine": {"left out": "there was no time left"}}

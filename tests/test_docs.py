@@ -178,11 +178,11 @@ def options_named(text):
     return set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", text))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_option_that_is_named_exists(page):
+def test_every_option_that_is_named_exists():
     existing = {name for command in (COMMANDS | TOOLS).values() for names in options_of(command) for name in names}
-    named = options_named(re.sub(r"<!--.*?-->", "", prose_of(page)))
-    assert named - existing - OTHER_OPTIONS == set()
+    for page in PAGES:
+        named = options_named(re.sub(r"<!--.*?-->", "", prose_of(page)))
+        assert named - existing - OTHER_OPTIONS == set(), page
 
 
 def pages_of(command):
@@ -212,10 +212,10 @@ def test_every_command_has_a_page_in_the_readme_s_table(name):
     assert [page for page in pages_of(name) if name not in page.read_text(encoding="utf-8")] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_files_that_are_named_exist(page):
-    paths = [span for span in spans_of(page) if re.fullmatch(r"(bin|cache|docs|embed|heads|tests)/[\w./-]+", span)]
-    assert [path for path in paths if not (ROOT / path).exists()] == []
+def test_files_that_are_named_exist():
+    named = [(page, span) for page in PAGES for span in spans_of(page)]
+    paths = [(page, span) for page, span in named if re.fullmatch(r"(bin|cache|docs|embed|heads|tests)/[\w./-]+", span)]
+    assert [(page, path) for page, path in paths if not (ROOT / path).exists()] == []
 
 
 def anchors_of(page):
@@ -244,14 +244,14 @@ def test_files_on_the_ways_of_data_are_where_the_manual_says():
         folder = path if path.is_dir() else path.parent
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_links_lead_somewhere(page):
-    for link in links_of(page):
-        path, _, anchor = link.partition("#")
-        target = (page.parent / path).resolve() if path else page
-        assert target.exists(), f"{link} is not there"
-        assert target.is_relative_to(ROOT)
-        assert not anchor or anchor in anchors_of(target), f"{link} has no such heading"
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for link in links_of(page):
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            assert target.exists(), f"{page}: {link} is not there"
+            assert target.is_relative_to(ROOT), page
+            assert not anchor or anchor in anchors_of(target), f"{page}: {link} has no such heading"
 
 
 def test_every_page_is_linked_from_an_index():

@@ -53,8 +53,7 @@ def cosines(first, second):
         ("resnet18", "bf16"),
         ("resnet18", "fp16"),
         ("mobilenet_v3_small", "bf16"),  # untrained, its vectors are too small for fp16
-        ("convnext_tiny", "bf16"),
-        ("vit_b_32", "bf16"),
+        ("convnext_tiny", "bf16"),  # attention is among what texts go through below
     ],
 )
 def test_pictures_in_short_numbers_stay_close_to_fp32(architecture, precision, drawn_once):

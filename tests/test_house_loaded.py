@@ -58,9 +58,9 @@ def test_training_by_steps_imports_neither_an_encoder_s_library_nor_scikit_learn
     codes = np.arange(60) % 2
     vectors = {"image": class_vectors(codes, 4), "text": class_vectors(codes, 3, seed=1)}
     path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"class {code}" for code in codes]})
-    completed, modules = modules_after(
-        "heads-train", path, "--fusion", "early,attention,gated,lowrank,late", "--max-epochs", "1", folder=tmp_path
-    )
+    by_steps = ("--fusion", "early,attention,gated,lowrank,late", "--max-epochs", "1")
+    little = ("--controls", "none", "--resamples", "100")
+    completed, modules = modules_after("heads-train", path, *by_steps, *little, folder=tmp_path)
     assert completed.returncode == 0, completed.stderr
     assert (tmp_path / "runs").is_dir()
     assert "torch" in modules
