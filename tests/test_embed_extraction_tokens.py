@@ -62,8 +62,8 @@ def test_the_mean_of_the_cells_is_the_vector(pictures):
 @torch.inference_mode()
 def test_the_map_is_found_in_every_network_that_averages_one(architecture, dim):
     model = ImageEncoder(architecture, weights="random", tokens="all").model
-    vectors, feature_map = model(torch.randn(1, 3, 224, 224))
-    assert feature_map.shape == (1, dim, 7, 7)
+    vectors, feature_map = model(torch.randn(1, 3, 64, 64))
+    assert feature_map.shape == (1, dim, 2, 2)
     np.testing.assert_allclose(feature_map.mean((2, 3)), vectors, rtol=1e-4, atol=1e-5 * float(vectors.abs().max()))
 
 
@@ -83,7 +83,7 @@ def test_a_grid_averages_the_map(pictures):
     np.testing.assert_allclose(one.tokens.values.astype(np.float32), whole.vectors, rtol=2e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("architecture", ["vit_b_32", "alexnet", "convnext_tiny"])
+@pytest.mark.parametrize("architecture", ["vit_b_32", "convnext_tiny"])
 def test_a_network_whose_vector_is_no_mean_of_a_map_is_a_named_error(architecture):
     encoder = ImageEncoder(architecture, weights="random", tokens="all")
     with pytest.raises(SettingError, match=f"but that of {architecture} is not"):

@@ -98,6 +98,7 @@ def trained(folder, cache_path):
     def run(label):
         if label not in done:
             arguments = ["--label", label, "--runs", folder / "runs", "--name", label, "--max-epochs", 8]
+            arguments += ["--resamples", 200]
             if label != SCORED:
                 arguments += ["--fusion", "early", "--controls", "none", "--max-epochs", 1, "--no-report"]
             done[label] = invoke(train, cache_path, *arguments)
