@@ -10,7 +10,7 @@ from ray_cluster import Beside
 from ray_workers import Squarer
 
 from cache.errors import SettingError, WorkerError
-from cache.workers.ray_cluster import start_arguments, worker_class
+from cache.workers.ray_cluster import connected, import_ray, start_arguments, worker_class
 from cache.workers.ray_pool import RayPool, RaySettings, _Queue
 
 pytestmark = pytest.mark.slow
@@ -65,14 +65,19 @@ def test_what_a_worker_had_that_is_killed_or_hangs_is_done_by_another(pool, tmp_
     assert caplog.text.count("A worker is gone") == 2
 
 
-def test_what_a_worker_raises_by_name_is_raised_here(pool):
-    with pool(n_workers=1) as workers, pytest.raises(SettingError, match="from 0 on"):
-        dict(workers.run([-1]))
-    with (
-        pool(n_workers=1, complaint="Expected another machine.") as workers,
-        pytest.raises(SettingError, match="another machine"),
-    ):
-        dict(workers.run([1]))
+def test_what_a_worker_raises_by_name_is_raised_here(pool, ray_cluster):
+    """And a connection that is there is used, and left."""
+    ray = import_ray()
+    with connected(ray, ray_cluster.address):
+        with pool(n_workers=1) as workers, pytest.raises(SettingError, match="from 0 on"):
+            dict(workers.run([-1]))
+        assert ray.is_initialized()
+        with (
+            pool(n_workers=1, complaint="Expected another machine.") as workers,
+            pytest.raises(SettingError, match="another machine"),
+        ):
+            dict(workers.run([1]))
+    assert not ray.is_initialized()
 
 
 def test_a_worker_of_another_version_is_refused(tmp_path, monkeypatch):
