@@ -10,7 +10,9 @@ from heads.workflows.train import train
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 # The defaults but for the epochs, so that what a user gets is what is tested.
-SETTINGS = TrainSettings(max_epochs=5, n_resamples=200, weights="0.5,0.5", precision="fp32", device="cpu")
+SETTINGS = TrainSettings(
+    fusions=BY_STEPS, max_epochs=5, n_resamples=100, controls=(), weights="0.5,0.5", precision="fp32", device="cpu"
+)
 TOGETHER = [name for name in BY_STEPS if name != "late"]
 N = 1000
 CHANCE = pytest.approx(0.5, abs=0.12)  # of 200 test rows: more than three standard deviations
