@@ -131,6 +131,7 @@ def test_hostile_and_long_names_are_text_and_no_wider_than_a_phone(hostile_path,
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+@undrawn_here
 def test_what_failed_is_shown_with_its_error(page_of):
     settings = replace(QUICK, fusions=("early",), grid={**QUICK.grid, "learning_rate": (2e-3, 1e30)})
     with opened(page_of(settings)) as page:
