@@ -150,6 +150,7 @@ def test_an_ablation_in_which_all_fails_has_a_page(page_of):
         assert page.locator("figure").count() == 0
 
 
+@undrawn_here
 def test_one_modality_has_a_page_without_a_verdict(page_of):
     with opened(page_of(replace(QUICK, modalities=("text",), fusions=("text",)))) as page:
         assert "One modality" in page.locator(".verdict").inner_text()

@@ -190,7 +190,7 @@ def test_swapped_sides_are_another_run(tmp_path):
         is_train, is_test = sides == "train", sides == "test"
         sides[is_train], sides[is_test] = "test", "train"
 
-    settings = replace(QUICK, fusions=("early",), controls=(), split_column="side")
+    settings = replace(QUICK, fusions=(), controls=(), split_column="side", max_epochs=1)
     first, altered = two_runs(tmp_path, swap, settings)
     assert first.n_rows["train"] == altered.n_rows["test"]
     splits = [read_json(own.run_path / "config.json")["split"] for own in (first, altered)]
