@@ -217,11 +217,10 @@ def _learned_by_heart(subject: Subject, learning_rate: float) -> _LearnedByHeart
         [parameter for parameter in head.parameters() if parameter.requires_grad], lr=learning_rate, fused=True
     )
     for step in range(1, FIT_STEPS + 1):
-        if step % FIT_LOOKS == 1:  # the first one, and those after a look
-            head.train()
-            for module in head.modules():
-                if isinstance(module, DROPOUTS):
-                    module.eval()
+        head.train()
+        for module in head.modules():
+            if isinstance(module, DROPOUTS):
+                module.eval()
         logits = head(*arguments(rows))
         optimiser.zero_grad()
         F.cross_entropy(logits, targets).backward()
