@@ -20,7 +20,7 @@ from heads.metrics.scores import scores as scores_of
 pytestmark = pytest.mark.slow
 
 BOTH = {"image": "a", "text": "b"}
-N_ROWS, N_CLASSES, N_FOLDS, SEEDS, N_RESAMPLES = 60, 3, 2, (0, 1), 30
+N_ROWS, N_CLASSES, N_FOLDS, SEEDS, N_RESAMPLES = 60, 3, 2, (0, 1), 12
 
 
 def shop(seed=0):

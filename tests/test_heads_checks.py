@@ -78,7 +78,7 @@ def test_every_broken_head_is_looked_at():
     assert {check for checks, _ in DEFECTS.values() for check in checks} == CHECKS.keys()
 
 
-ON_THE_EDGE = ("OneKeyWithoutResidual", "OwnOneKey", "HardlyTheImage", "Bounded")  # what is found is by how much
+ON_THE_EDGE = ("OneKeyWithoutResidual", "OwnOneKey", "HardlyTheImage")  # what is found is by how much
 
 
 @pytest.mark.parametrize(("name", "options"), [(n, {}) for n in DEFECTS] + [(n, {"seed": 1}) for n in ON_THE_EDGE])

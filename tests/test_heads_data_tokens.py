@@ -333,9 +333,9 @@ def test_memory_of_validation_is_bounded_however_many_tokens_a_row_has(batch_siz
 # From a cache to a run and back.
 
 QUICK = TrainSettings(
-    hidden_dim=64, max_epochs=12, patience=40, n_resamples=100, dropout=0.1, fusions=("early", "attention"),
+    hidden_dim=64, max_epochs=8, patience=40, n_resamples=100, dropout=0.1, fusions=("early", "attention"),
     schedule="none",  # in so few epochs a rate that falls to nothing does not get there
-    batch_size=256, learning_rate=3e-3,
+    batch_size=128, learning_rate=4e-3,
 )  # fmt: skip
 N, N_SYMBOLS, N_VALUES = 800, 6, 3
 

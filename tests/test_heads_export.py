@@ -40,7 +40,7 @@ pytestmark = pytest.mark.slow
 
 N_ROWS, SIDE = 90, 32
 FUSIONS = (
-    "attention", "gated", "late", "lowrank", "logistic", "stack", "residual", "neighbours", "centroids", "majority"
+    "attention", "gated", "late", "lowrank", "logistic", "residual", "neighbours", "centroids", "majority"
 )  # fmt: skip
 
 
@@ -172,17 +172,18 @@ def with_module(head, module, **description):
 def test_every_kind_of_head_answers_in_onnx_as_in_pytorch(trained, tmp_path):
     """Every subset of modalities, rows without any, batches of 1, 2 and 7; a row that has no key among them.
 
-    The stack stands in the ensemble, where it has most of the say.
+    The stack stands in the residual head, which has most of the say in the ensemble, whose average is late fusion's.
+    Gated and low-rank fusion as they are usually trained are the graphs of the encoders' tests.
     """
-    names = ["attention", "late", "lowrank", "logistic", "residual", "neighbours", "centroids", "majority"]
+    names = ["attention", "logistic", "neighbours", "centroids", "majority"]
     several = [trained[name] for name in names]
     dims = several[0].description.dims
-    learned = build(dataclasses.replace(trained["gated"].description, absent="learned"))
+    learned = build(dataclasses.replace(trained["lowrank"].description, absent="learned"))
     for vector in learned.vectors.values():
         nn.init.normal_(vector)
-    several += [with_module(several[0], learned, name="gated", absent="learned")]
+    several += [with_module(several[0], learned, name="lowrank", absent="learned")]
     several += [with_module(several[0], Masked(dims, 3), name="masked")]
-    weights = {"image": 0.0, "text": 0.3, "stack": 0.7}
+    weights = {"image": 0.0, "text": 0.3, "residual": 0.7}
     ensemble = Selected({name: trained[name].module for name in weights}, weights=weights)
     several += [with_module(several[0], ensemble, name="ensemble", weights=weights)]
     rows = drawn_rows(several[0])
@@ -364,8 +365,15 @@ def test_new_format_is_one_entry(run_path, tmp_path, monkeypatch):
     ],
     ids=["rows without any", "rows with a picture alone", "batches of seven", "rows of a batch of two"],
 )
-def test_export_that_answers_otherwise_is_refused_and_leaves_nothing(run_path, tmp_path, monkeypatch, change):
-    fake_format(monkeypatch, change)
+def test_answers_that_differ_are_found(trained, change):
+    head = trained["lowrank"]
+    graph, rows = HeadGraph(head).eval(), drawn_rows(head)
+    with torch.no_grad(), pytest.raises(ExportError, match="Expected what was exported to answer as PyTorch does"):
+        check_answers(lambda inputs: tuple(change(inputs, part) for part in graph(inputs)), [rows])
+
+
+def test_export_that_answers_otherwise_is_refused_and_leaves_nothing(run_path, tmp_path, monkeypatch):
+    fake_format(monkeypatch, lambda _, part: part + 0.01 * (len(part) == 7))
     with pytest.raises(ExportError, match="Expected what was exported to answer as PyTorch does"):
         heads.export_head(run_path, head="lowrank", output=tmp_path / "out" / "deep")
     assert not (tmp_path / "out").exists()

@@ -186,17 +186,27 @@ def test_the_sweep_chooses_by_validation_rows(swept):
     assert (scored["accuracy"], scored["macro_f1"]) == pytest.approx((best.accuracy, best.macro_f1))
 
 
-def test_the_sweep_looks_at_test_rows_when_all_heads_are_done(folder, cache_path, monkeypatch):
+def test_the_sweep_trains_each_member_once_and_looks_at_test_rows_when_all_heads_are_done(
+    folder, cache_path, monkeypatch
+):
     """The guards are fitted last."""
-    events = []
+    events, fitted = [], []
+
+    def counting(jobs, **options):
+        fitted.extend(job.description.name for job in jobs)
+        return fit_jobs(jobs, **options)
 
     def noting(what, function):
         return lambda *arguments, **options: events.append(what) or function(*arguments, **options)
 
+    monkeypatch.setattr("heads.experiment.experiment.fit_jobs", counting)
     monkeypatch.setattr("heads.experiment.late_fusion.sweep_simplex", noting("sweep", sweep_simplex))
     monkeypatch.setattr("heads.experiment.guards.fit_guard", noting("fit_guard", fit_guard))
     monkeypatch.setitem(train.__globals__, "find_out", noting("find_out", find_out))
-    train(cache_path, settings=replace(QUICK, weights="sweep", guard=True), runs_path=folder / "runs")
+    settings = replace(QUICK, weights="sweep", guard=True, max_epochs=3)
+    report = train(cache_path, settings=settings, runs_path=folder / "runs")
+    assert fitted == ["image", "text"]
+    assert len(report.sweep) == 21
     assert [what for what in events if what != "fit_guard"] == ["sweep", "find_out", "sweep"]
     assert events[1] == "fit_guard"
     assert events[-2:] == ["find_out", "sweep"]
@@ -242,19 +252,6 @@ def test_the_ends_of_the_sweep_are_the_single_heads(swept):
         assert point.weights[name] == 1
         scored = swept.metrics[name]["validation"]
         assert (point.accuracy, point.macro_f1) == pytest.approx((scored["accuracy"], scored["macro_f1"]))
-
-
-def test_the_sweep_trains_each_member_once(folder, cache_path, monkeypatch):
-    fitted = []
-
-    def counting(jobs, **options):
-        fitted.extend(job.description.name for job in jobs)
-        return fit_jobs(jobs, **options)
-
-    monkeypatch.setattr("heads.experiment.experiment.fit_jobs", counting)
-    report = train(cache_path, settings=replace(QUICK, weights="sweep"), runs_path=folder / "runs")
-    assert fitted == ["image", "text"]
-    assert len(report.sweep) == 21
 
 
 def test_weights_to_be_fitted_need_late_fusion():

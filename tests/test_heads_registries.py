@@ -60,7 +60,7 @@ def test_a_registered_head_and_score_stand_in_table_json_and_report(registered, 
 
 def test_a_registered_head_and_score_stand_in_an_ablation(registered, cache_path, tmp_path):
     runs = tmp_path / "runs"
-    run(ablate, cache_path, "--folds", 2, "--max-epochs", 3, "--runs", runs, "--name", "a")
+    run(ablate, cache_path, "--fusion", "sum", "--folds", 2, "--max-epochs", 1, "--runs", runs, "--name", "a")
     with (runs / "a" / "jobs.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["head"] == "sum"]
     assert len(rows) == 2

@@ -131,6 +131,7 @@ def test_hostile_and_long_names_are_text_and_no_wider_than_a_phone(hostile_path,
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+@undrawn_here
 def test_what_failed_is_shown_with_its_error(page_of):
     settings = replace(QUICK, fusions=("early",), grid={**QUICK.grid, "learning_rate": (2e-3, 1e30)})
     with opened(page_of(settings)) as page:
@@ -149,6 +150,7 @@ def test_an_ablation_in_which_all_fails_has_a_page(page_of):
         assert page.locator("figure").count() == 0
 
 
+@undrawn_here
 def test_one_modality_has_a_page_without_a_verdict(page_of):
     with opened(page_of(replace(QUICK, modalities=("text",), fusions=("text",)))) as page:
         assert "One modality" in page.locator(".verdict").inner_text()

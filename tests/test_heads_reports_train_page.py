@@ -139,7 +139,7 @@ def test_the_page_is_no_wider_than_a_phone(found, dark):
 
 
 def test_a_hundred_classes_show_the_most_confused_and_say_what_is_left_out(tmp_path):
-    made = run(tmp_path, n_products=600, n_classes=100, spread=8.0, settings=replace(QUICK, fusions=("late",)))
+    made = run(tmp_path, n_products=500, n_classes=100, spread=8.0, settings=replace(QUICK, fusions=("late",)))
     with opened(made.report_path, width=360) as page:
         assert is_narrow(page)
         assert page.locator("table.confusions tbody tr").count() == 20

@@ -178,10 +178,17 @@ def test_a_child_has_a_folder_of_its_own_in_tensorboard(keep):
 
 
 @mlflow_warns
-def test_mlflow_gets_curves_by_epoch_scores_and_settings_beside_the_run_folders(keep):
-    where, run_path = keep("mlflow")
-    address = f"sqlite:///{run_path.parent / 'mlflow.db'}"
-    assert where == f"{address}, experiment embed-once"
+def test_mlflow_gets_curves_by_epoch_scores_and_settings_beside_the_run_folders(tmp_path):
+    """In a new database, whose folder's name is taken by the letter in its address."""
+    pytest.importorskip("mlflow", reason="mlflow is not installed")
+    from heads.tracking.mlflow_tracker import to_mlflow
+
+    folder = tmp_path / "50%20 a?b=%41 #x"
+    run_path = folder / RUN.name
+    run_path.mkdir(parents=True)
+    address = to_mlflow(RUN, run_path).removesuffix(", experiment embed-once")
+    assert sorted(path.name for path in folder.iterdir()) == [RUN.name, "mlflow.db"]
+    assert list(tmp_path.rglob("*.db")) == [folder / "mlflow.db"]
     (run,), client = read_mlflow(address)
     assert (run.info.run_name, run.info.status) == ("a run", "FINISHED")
     curve = client.get_metric_history(run.info.run_id, "early/train_loss")
@@ -199,26 +206,15 @@ def test_mlflow_gets_curves_by_epoch_scores_and_settings_beside_the_run_folders(
 
 
 @mlflow_warns
-def test_a_folder_s_name_is_taken_by_the_letter_in_mlflow_s_address(tmp_path):
-    to_mlflow = pytest.importorskip("heads.tracking.mlflow_tracker").to_mlflow
-    pytest.importorskip("mlflow", reason="mlflow is not installed")
-    folder = tmp_path / "50%20 a?b=%41 #x"
-    run_path = folder / "r"
-    run_path.mkdir(parents=True)
-    address = to_mlflow(TrackedRun("r", {}, {"x": 1.0}), run_path).removesuffix(", experiment embed-once")
-    assert sorted(path.name for path in folder.iterdir()) == ["mlflow.db", "r"]
-    assert list(tmp_path.rglob("*.db")) == [folder / "mlflow.db"]
-    assert read_mlflow(address)[0][0].data.metrics == {"x": 1.0}
-
-
-@mlflow_warns
 def test_no_two_names_become_one_in_mlflow(keep, empty_store, tmp_path):
     (tmp_path / "runs").mkdir()
     shutil.copy(empty_store, tmp_path / "runs" / "mlflow.db")
     metrics = {"a:b": 1.0, "a_b": 2.0, "a;b": 3.0, "a_b 2": 4.0, "c:d": 5.0}
     parameters = {"x:y": "1", "x;y": "2"}
-    where, _ = keep("mlflow", TrackedRun("r", parameters, metrics, {"a,b": [6.0]}))
-    ((run,), _) = read_mlflow(where.removesuffix(", experiment embed-once"))
+    where, run_path = keep("mlflow", TrackedRun("r", parameters, metrics, {"a,b": [6.0]}))
+    address = f"sqlite:///{run_path.parent / 'mlflow.db'}"
+    assert where == f"{address}, experiment embed-once"
+    ((run,), _) = read_mlflow(address)
     assert run.data.metrics == {"a_b": 2.0, "a_b 2": 4.0, "a_b 3": 6.0, "a_b 4": 1.0, "a_b 5": 3.0, "c_d": 5.0}
     assert run.data.params == {"x_y": "1", "x_y 2": "2"}
 

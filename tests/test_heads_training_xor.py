@@ -1,5 +1,7 @@
 """What only both modalities together tell is learned by every fusion of features; what one of them lacks, by none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support import BY_STEPS, class_vectors, synthetic_cache
@@ -10,7 +12,9 @@ from heads.workflows.train import train
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 # The defaults but for the epochs, so that what a user gets is what is tested.
-SETTINGS = TrainSettings(max_epochs=5, n_resamples=200, weights="0.5,0.5", precision="fp32", device="cpu")
+SETTINGS = TrainSettings(
+    fusions=BY_STEPS, max_epochs=5, n_resamples=100, controls=(), weights="0.5,0.5", precision="fp32", device="cpu"
+)
 TOGETHER = [name for name in BY_STEPS if name != "late"]
 N = 1000
 CHANCE = pytest.approx(0.5, abs=0.12)  # of 200 test rows: more than three standard deviations
@@ -21,9 +25,9 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("bits")
 
 
-def trained(folder, vectors, labels):
+def trained(folder, vectors, labels, settings=SETTINGS):
     path = synthetic_cache(folder / "c.h5", vectors, {"label": labels})
-    return train(path, settings=SETTINGS, runs_path=folder / "runs")
+    return train(path, settings=settings, runs_path=folder / "runs")
 
 
 def bits_of():
@@ -50,7 +54,8 @@ def noisy(tmp_path_factory):
         "image": class_vectors(bits, 12, signal=0.0, seed=1),
         "text": class_vectors(bits, 12, spread=1.2, seed=2),
     }
-    return trained(tmp_path_factory.mktemp("noise"), vectors, [("bag", "hat")[bit] for bit in bits])
+    labels = [("bag", "hat")[bit] for bit in bits]
+    return trained(tmp_path_factory.mktemp("noise"), vectors, labels, replace(SETTINGS, max_epochs=3))
 
 
 def verdict_on(report, fusion):

@@ -190,7 +190,7 @@ def test_swapped_sides_are_another_run(tmp_path):
         is_train, is_test = sides == "train", sides == "test"
         sides[is_train], sides[is_test] = "test", "train"
 
-    settings = replace(QUICK, fusions=("early",), controls=(), split_column="side")
+    settings = replace(QUICK, fusions=(), controls=(), split_column="side", max_epochs=1)
     first, altered = two_runs(tmp_path, swap, settings)
     assert first.n_rows["train"] == altered.n_rows["test"]
     splits = [read_json(own.run_path / "config.json")["split"] for own in (first, altered)]
@@ -221,8 +221,8 @@ def test_a_column_that_lets_duplicates_straddle_is_noted_and_one_that_does_not_i
 
 def test_large_learns_random_labels_by_heart(tmp_path):
     generator = np.random.default_rng(0)
-    vectors = {name: generator.standard_normal((120, 24)) for name in ("image", "text")}
-    labels = generator.integers(4, size=120)
+    vectors = {name: generator.standard_normal((80, 24)) for name in ("image", "text")}
+    labels = generator.integers(4, size=80)
     settings = TrainSettings(fusions=("early",), n_resamples=100, controls=(), **SIZES["large"])
     scored = run_on(tmp_path, vectors, labels, settings).metrics
     assert {name: own["train"]["accuracy"] for name, own in scored.items()} == {"image": 1, "text": 1, "early": 1}
@@ -234,7 +234,7 @@ def test_the_usual_size_does_not(tmp_path):
     """The test above can fail."""
     generator = np.random.default_rng(0)
     vectors = {name: generator.standard_normal((300, 24)) for name in ("image", "text")}
-    settings = TrainSettings(fusions=(), n_resamples=100, controls=())
+    settings = TrainSettings(fusions=(), modalities=("text",), n_resamples=100, controls=())
     scored = run_on(tmp_path, vectors, generator.integers(4, size=300), settings).metrics
     assert scored["text"]["train"]["accuracy"] < 1
 
