@@ -9,7 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from cache.columns.column_names import USUAL_NAMES, usual_columns
-from cache.columns.label_hints import alike_in_words, choice_sentence
+from cache.columns.label_hints import alike_in_words, choice_sentence, several_sentence
 from cache.columns.label_levels import levels_sentence
 from cache.shares import percent
 from embed.amounts import plural
@@ -153,6 +153,8 @@ def _of_classes(label: LabelProfile) -> Iterator[Finding]:
         )
     if sentence := levels_sentence(column, label.classes):
         yield Finding(sentence.replace("--label-level 1", "--label-level 1 of heads-train"))
+    elif sentence := several_sentence(column, dict(label.classes)):
+        yield Finding(sentence)
     if label.n_unlabelled:
         yield Finding(f"{plural(label.n_unlabelled, 'row')} without {column}, which training leaves out.")
     if label.n_rare and label.n_rare < label.n_classes:
