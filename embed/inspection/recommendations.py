@@ -14,6 +14,7 @@ from cache.columns.label_levels import levels_sentence
 from cache.shares import percent
 from embed.amounts import plural
 from embed.catalogue.columns import shortened_hint
+from embed.catalogue.pictures.missing_pictures import EXPLAINED
 from embed.contents.statuses import ABSENT, OK
 from embed.inspection.duplicate_counter import Repeats
 from embed.inspection.label_profile import MIN_ROWS, LabelProfile
@@ -227,7 +228,10 @@ def _remedy_without_any(pictures: PictureProfile) -> str:
     """Return in a sentence what to do where not one picture can be read."""
     if pictures.statuses.get("url") == pictures.n_bad:
         return " Nothing is fetched: where you do, they are found below the catalogue's folder by their last names."
-    return " Name their folder with --image-root."
+    if pictures.statuses.get("not_an_image") == pictures.n_bad:
+        return " The files are there: convert them, for JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF are read."
+    is_elsewhere = any(pictures.statuses.get(status) for status in EXPLAINED)
+    return " Name their folder with --image-root." if is_elsewhere else ""
 
 
 def _of_pictures(pictures: PictureProfile) -> Iterator[Finding]:
