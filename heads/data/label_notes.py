@@ -31,9 +31,9 @@ def name_notes(
     if not (words := words_for_nothing(classes)):
         return notes
     note = nothing_note(words, counts)
-    own, given = ([word for word in words if (word in catalogue) == is_own] for is_own in (True, False))
-    if own and level is None:
-        where = " and ".join(f"{_quoted(column)} != {word!r}" for word in own)
+    written, given = ([word for word in words if (word in catalogue) == is_written] for is_written in (True, False))
+    if written and level is None:
+        where = " and ".join(f"{_quoted(column)} != {word!r}" for word in written)
         note += f' embed-extract --where "{where}" leaves such rows out, and encodes nothing anew.'
     if given:
         note += f" An empty cell in the corrections, in place of {some_names(given)}, gives no label."
