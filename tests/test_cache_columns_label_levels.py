@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cache.columns.label_levels import label_at, label_levels
-from heads.data.labels import make_labels
-from heads.errors import SettingError
+from heads.data.labels import make_labels, read_labels
+from heads.errors import LabelError, SettingError
 from heads.settings import TrainSettings
 
 
@@ -38,6 +38,19 @@ from heads.settings import TrainSettings
         ("[Sale] Mugs", ["[Sale] Mugs"]),
         ("[" * 5000, ["[" * 5000]),
         ("> Mugs >", ["Mugs"]),
+        ("Home -> Kitchen -> Mugs", ["Home", "Kitchen", "Mugs"]),
+        ("Home => Mugs", ["Home", "Mugs"]),
+        ("Home \u2192 Mugs", ["Home", "Mugs"]),
+        ("Home::Mugs", ["Home", "Mugs"]),
+        ("Men/Tops/T-shirts", ["Men", "Tops", "T-shirts"]),
+        ("Men / Tops / T-shirts", ["Men", "Tops", "T-shirts"]),
+        ("12/31/2020", ["12/31/2020"]),
+        ("https://shop/a/b", ["https://shop/a/b"]),
+        ("Kitchen > Mugs, Kitchen > Sale", ["Kitchen", "Mugs"]),
+        ("Kitchen, Kitchen > Mugs", ["Kitchen", "Mugs"]),
+        ("Shop/Kitchen,Shop/Kitchen/Mugs", ["Shop", "Kitchen", "Mugs"]),
+        ("Home > Kitchen, Bath & Bar > Mugs", ["Home", "Kitchen, Bath & Bar", "Mugs"]),
+        ("A &gt; B; A &gt; C", ["A", "B"]),
         ("[]", []),
         ("", []),
     ],
@@ -55,7 +68,25 @@ def test_rows_without_the_level_are_left_out_and_said():
     labels = make_labels("kind", cells, usable=np.ones(6, dtype=bool), min_rows=1, level=2)
     assert labels.classes == ["x", "y"]
     assert labels.targets.tolist() == [0, 1, 0, -1, -1, 1]
-    assert labels.notes == ["2 rows left out: kind has no level 2."]
+    assert labels.notes == [
+        "2 rows left out: kind has no level 2.",
+        "2 classes stand below several names (x below A, B), and each is one class: --label-level 2 looks at no other "
+        "level.",
+    ]
+
+
+def test_several_paths_in_a_cell_are_told_by_the_first_names_of_the_column():
+    cells = ["Kitchen > Mugs, Sale", "Sale > Summer", "Kitchen, Sale", "Kitchen > Pots, Pans", "Sale, Kitchen > Mugs"]
+    assert read_labels(cells, 2).tolist() == ["Mugs", "Summer", "", "Pots, Pans", ""]
+    assert read_labels(cells, 1).tolist() == ["Kitchen", "Sale", "Kitchen", "Kitchen", "Sale"]
+
+
+def test_a_column_without_paths_is_told_where_a_level_is_asked_for():
+    cells = ["Home - Mugs", "Home - Lamps"]
+    labels = make_labels("kind", cells, usable=np.ones(2, dtype=bool), min_rows=1, level=-1)
+    assert labels.notes[0].startswith("No label of kind is a path or a list (Home - Mugs)")
+    with pytest.raises(LabelError, match="paths or lists with a level 2, got none. A path is written a > b"):
+        make_labels("kind", cells, usable=np.ones(2, dtype=bool), min_rows=1, level=2)
 
 
 def test_without_a_level_a_cell_is_as_it_is():

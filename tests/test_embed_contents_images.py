@@ -130,6 +130,8 @@ def test_a_cell_names_a_file_below_the_root(root, cell, name):
         ("x" * 300 + ".png", "missing"),
         ("sub/" * 5000 + "a.png", "missing"),
         ("https://example.org/a.png", "url"),
+        ("//cdn.example.org/a.png?width=300", "url"),
+        ("data:image/png;base64,iVBORw0KGgo=", "url"),
         ("../outside.png", "outside"),
         ("sub/../../outside.png", "outside"),
         ("{root}/../outside.png", "outside"),

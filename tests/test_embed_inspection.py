@@ -227,6 +227,18 @@ def test_no_picture_at_all_is_no_error(tmp_path):
     assert "missing: 'images/0.png' of 0000" in render_text(inspection)
 
 
+def test_pictures_of_a_format_that_is_not_read_are_not_sought_elsewhere(tmp_path):
+    path = write_catalogue(tmp_path, shop_rows(5))
+    (tmp_path / "images").mkdir(exist_ok=True)
+    for n in range(5):
+        (tmp_path / f"images/{n}.png").write_bytes(b"\0\0\0\x18ftypheic" + bytes([n]) * 300)
+    inspection = inspect(path, settings=InspectSettings(estimate=False, deep=True))
+    assert inspection.pictures.statuses == {"not_an_image": 5}
+    said = " ".join(sentences(inspection))
+    assert "The files are there: convert them" in said
+    assert "--image-root" not in said
+
+
 def test_pictures_of_a_large_catalogue_are_sampled_and_it_is_said(shop):
     inspection = inspect(shop, settings=InspectSettings(estimate=False, most_pictures=50))
     assert (inspection.pictures.n_looked_at, inspection.pictures.n_rows) == (50, 240)

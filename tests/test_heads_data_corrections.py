@@ -10,6 +10,7 @@ import heads
 from heads.commands.ablate import ablate
 from heads.commands.train import train
 from heads.data.corrections import Corrections, read_corrections
+from heads.data.labels import make_labels
 from heads.errors import LabelError
 from heads.export.run_facts import read_run
 from heads.export.validation_rows import read_validation_rows
@@ -199,3 +200,34 @@ def test_what_is_not_unicode_may_be_named_as_it_is_shown():
 def test_a_file_without_a_label_says_that_it_corrects_nothing():
     labels, notes = Corrections("c.csv", {}).applied(np.array(["a"], dtype=object), ["1"])
     assert (labels.tolist(), notes) == (["a"], ["c.csv has no label in any line: nothing is corrected."])
+
+
+def test_ids_as_a_spreadsheet_writes_them_are_the_catalogue_s(write):
+    path = write("product,label\n7,hat\n 00012 ,bag\n00020,cap\n")
+    corrected, notes = applied(path, ["", "", "", ""], ["00007", "00012", "00020", "0020"])
+    assert corrected == ["hat", "bag", "cap", ""]
+    assert notes[-1] == (
+        "2 ids of fixes.csv are the catalogue's but for blanks or the zeros before them, as spreadsheets write them "
+        "('7' is '00007')."
+    )
+
+
+def test_an_id_that_may_be_of_two_products_is_of_none(write):
+    with pytest.raises(LabelError, match=r"1 that are not there \(20\)"):
+        applied(write("product,label\n20,hat\n"), ["", ""], ["00020", "0020"])
+    with pytest.raises(LabelError, match="one label, got hat and bag for 00020. Empty one"):
+        applied(write("product,label\n20,hat\n00020,bag\n"), ["", ""], ["00020", "1"])
+
+
+def test_a_word_for_nothing_in_corrections_is_told_with_what_says_nothing(write):
+    labels = make_labels(
+        "kind",
+        ["-", "mug", "", ""],
+        usable=np.ones(4, dtype=bool),
+        min_rows=1,
+        corrections=read_corrections(write("product,label\n3,?\n4,lamp\n")),
+        ids=list("1234"),
+    )
+    (note,) = [note for note in labels.notes if "nothing as the label" in note]
+    assert "--where \"kind != '-'\"" in note
+    assert note.endswith("An empty cell in the corrections, in place of ?, gives no label.")

@@ -247,6 +247,14 @@ def test_labels_that_are_paths_or_lists_are_named_where_no_level_is_learnt():
     assert labels_of(["mug > 5", "lamp", "rug"]).notes == []
 
 
+def test_labels_that_name_several_at_once_are_told():
+    cells = ["red", "blue", "red; blue", "red", "blue"]
+    assert labels_of(cells).notes[-1].startswith("1 of 5 rows name several labels of kind at once (red; blue)")
+    assert labels_of(["a, b", "b, c", "a, c"]).notes[-1].startswith("3 of 3 rows name several labels")
+    for cells in (["Pots, Pans", "Mugs"], ["1,5", "1", "5"], ["red"] * 30 + ["blue"] * 30 + ["red, blue"]):
+        assert labels_of(cells).notes == []
+
+
 def test_columns_that_may_be_labels_are_named_where_none_has_a_usual_name(tmp_path):
     columns = {"colour": ["a", "b", "a", "b"], "sku": ["1", "2", "3", "4"]}
     path = synthetic_cache(tmp_path / "c.h5", {"text": np.zeros((4, 3))}, columns)

@@ -193,6 +193,15 @@ def test_answers_are_read_back_by_a_review_and_by_a_training(cache_path, tmp_pat
     assert new.targets.tolist() == [-1, -1, -1, *TARGETS[3:60], *[-1] * 30]
 
 
+def test_answers_that_are_alike_or_say_nothing_are_told(cache_path, tmp_path):
+    path = answered(tmp_path / "answers.csv", range(3, 12), label_of=lambda n: ("Cup", "?", "lid")[n % 3])
+    report = review_products(
+        cache_path, tmp_path / "r.html", settings=ReviewSettings(label="kind", corrections=path, count=5)
+    )
+    assert any("'cup' = 'Cup'" in note or "'Cup' = 'cup'" in note for note in report.notes)
+    assert any(note.startswith("3 rows have a word for nothing as the label (?)") for note in report.notes)
+
+
 def test_no_page_or_table_is_written_over(cache_path, tmp_path):
     """A browser has answers to the one, and a person's labels may stand in the other."""
     settings = ReviewSettings(label="kind", count=3)

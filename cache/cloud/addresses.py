@@ -17,7 +17,9 @@ from cache.errors import CloudError
 __all__ = ["Address", "StoragePath", "address_of", "is_address", "is_url", "local_only", "resolved"]
 
 _ADDRESS = re.compile(r"(s3|gs|az):/{1,2}(?!/)")
-_URL = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_URL = re.compile(
+    r"\s*([a-z][a-z0-9+.-]*://|//[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]+)?/|data:[a-z]+/[a-z0-9.+-]+[;,])", re.IGNORECASE
+)
 _SECRET = re.compile(r"[?&](x-amz-|x-goog-|sig=|signature|token|awsaccesskeyid|googleaccessid|se=)", re.IGNORECASE)
 
 
@@ -56,10 +58,12 @@ def is_address(path: str | os.PathLike[str]) -> bool:
 
 
 def is_url(text: str) -> bool:
-    """Return whether a text begins as a URL does, of an object or of anything else.
+    """Return whether a text begins as a URL does, of an object or of anything else, also of what it holds itself.
 
     >>> is_url("https://shop/1.jpg"), is_url("s3://bucket/1.jpg"), is_url("images/1.jpg")
     (True, True, False)
+    >>> is_url("//cdn.shop.com/1.jpg"), is_url("//images/1.jpg"), is_url("data:image/png;base64,iVBO")
+    (True, False, True)
     """
     return _URL.match(text) is not None
 

@@ -11,11 +11,14 @@ from itertools import islice
 from cache.columns.column_types import is_missing
 from cache.columns.labels import clean_label
 
-__all__ = ["alike_in_words", "choice_sentence", "label_candidates", "look_alike"]
+__all__ = ["alike_in_words", "choice_sentence", "label_candidates", "look_alike", "several_sentence"]
 
 MOST_CANDIDATES = 4
 MOST_ROWS = 10_000  # that are looked at for candidates
 LONGEST_LABEL = 60  # letters, on average
+
+LIST_MARKS = (";", ",")
+LISTED_SHARE = 0.05  # of the rows, from which on it is told that labels name several
 
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,15}(\.0+)?")
 _PLAIN_SIGNS = str.maketrans(
@@ -87,6 +90,37 @@ def choice_sentence(column: str, n_filled: Mapping[str, int]) -> str:
         return ""
     return (
         f"{column} is taken for the label ({n_filled[column]:,} rows have one); so might be {others}: --label names it."
+    )
+
+
+def several_sentence(column: str, counts: Mapping[str, int]) -> str:
+    """Return a sentence on labels that name several of a column's labels at once; "" where few rows have such.
+
+    A name counts where it is in two labels or more, so that ``Home, Garden and Pets`` is one.
+
+    >>> several_sentence("colour", {"red": 5, "blue": 4, "red; blue": 2}).partition(" of colour")[0]
+    '2 of 11 rows name several labels'
+    >>> several_sentence("kind", {"Pots, Pans": 5, "Mugs": 4})
+    ''
+    """
+    listed: dict[str, list[str]] = {}
+    for label in counts:
+        if mark := next((mark for mark in LIST_MARKS if mark in label), None):
+            listed[label] = [name for name in map(clean_label, label.split(mark)) if name]
+    n_labels = Counter(name for label in counts for name in set(listed.get(label, [label])))
+    several = [
+        label
+        for label, names in listed.items()
+        if len(names) > 1 and all(n_labels[name] > 1 and any(map(str.isalpha, name)) for name in names)
+    ]
+    n_listed, n_rows = sum(counts[label] for label in several), sum(counts.values())
+    if not several or n_listed < LISTED_SHARE * n_rows:
+        return ""
+    example = max(several, key=counts.__getitem__)
+    return (
+        f"{n_listed:,} of {n_rows:,} rows name several labels of {column} at once ({example}), and are "
+        "learnt as classes of their own: a head gives a product one label. Write one into each cell, in the catalogue "
+        "or in a file of --corrections."
     )
 
 

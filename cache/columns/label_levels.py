@@ -1,39 +1,55 @@
 """One level of a label that is a path: ``Kitchen > Mugs``, ``Home >> Kitchen``, ``a|b``, or a list of names.
 
-The separator of a cell is the first of `SEPARATORS` that it has, or the slash where it begins with one of several.
+The separator of a cell is the first of `SEPARATORS` that it has, or the slash where it begins with one of several or
+has two or more, as in ``Men/Tops/Shirts``. A cell may list several paths, as shops export them
+(``Clothing > Shirts, Clothing > Sale``): what follows one of `LIST_MARKS` begins another path where its first name is
+the first name of some path.
 """
 
 from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from cache.columns.labels import clean_label
 
-__all__ = ["is_path_or_list", "label_at", "label_levels", "levels_sentence"]
+__all__ = [
+    "PATHS_ARE",
+    "first_names",
+    "is_path_or_list",
+    "label_at",
+    "label_levels",
+    "levels_sentence",
+    "names_below_several",
+]
 
 MOSTLY_PATHS = 0.5  # the share of rows with a path, from which on a label is taken to be one
-SEPARATORS = (">>", ">", "|", "&gt;", "\u203a", " \xbb ")
+SEPARATORS = (">>", "->", "=>", ">", "|", "&gt;", "\u203a", " \xbb ", "\u2192", "::")
+LIST_MARKS = (",", ";", "|")
 SLASH = "/"
+PATHS_ARE = 'A path is written a > b, a | b, a -> b, a :: b or a/b/c, and a list ["a", "b"].'
 NAME_FIELDS = ("name", "value", "title")  # of an object in a list, the first that it has
 MOST_CHARACTERS = 100_000  # of a list
 
 
-def label_at(cell: str, level: int) -> str:
+def label_at(cell: str, level: int, roots: Collection[str] = ()) -> str:
     """Return the name at a level: 1 is the first, -1 the last; "" where the cell has no such level.
 
     >>> [label_at("Home >> Kitchen >> Mugs", level) for level in (1, 2, -1, 4)]
     ['Home', 'Kitchen', 'Mugs', '']
     """
-    levels = label_levels(cell)
+    levels = label_levels(cell, roots)
     index = level - 1 if level > 0 else len(levels) + level
     return levels[index] if 0 <= index < len(levels) else ""
 
 
-def label_levels(cell: str) -> list[str]:
-    """Return the names of a cell's path, the first level first; of a list of paths, the names of the first path.
+def label_levels(cell: str, roots: Collection[str] = ()) -> list[str]:
+    """Return the names of a cell's path, the first level first; of several paths, of the first, as far as any leads it.
+
+    `roots` are the first names of paths in other cells, by which several paths in one are told.
 
     >>> label_levels('[["Beauty", "Hair Care"], ["Gifts"]]')
     ['Beauty', 'Hair Care']
@@ -41,18 +57,45 @@ def label_levels(cell: str) -> list[str]:
     ['Clothing', 'Shorts']
     >>> label_levels('[{"id": "a1", "name": "Kitchen"}, {"id": "b0", "name": "Mugs"}]')
     ['Kitchen', 'Mugs']
+    >>> label_levels("Clothing, Clothing > Shirts, Sale", roots={"Sale"})
+    ['Clothing', 'Shirts']
     """
     items = _list(cell.strip())
     while items and isinstance(items[0], list):
         items = items[0]
     if items is not None and len(items) != 1:
-        names = [_name(item) for item in items]
-    else:
-        text = _name(items[0]) if items else cell
-        has_slashes = text.strip().startswith(SLASH) and text.count(SLASH) > 1
-        separator = next((mark for mark in SEPARATORS if mark in text), SLASH if has_slashes else None)
-        names = [text] if separator is None else text.split(separator)
-    return [name for name in map(clean_label, names) if name]
+        return _clean([_name(item) for item in items])
+    text = _name(items[0]) if items else cell
+    separator = _separator(text)
+    if separator is None and not roots:
+        return _clean([text])
+    return _first_path(text, separator or SEPARATORS[0], roots)
+
+
+def first_names(cells: Iterable[str]) -> set[str]:
+    """Return the first names of the paths in cells, of each cell's first path.
+
+    >>> sorted(first_names(["Clothing > Shirts, Sale", "Sale, Sale > Summer", "Mugs"]))
+    ['Clothing', 'Sale']
+    """
+    return {_root(cell, separator) for cell in cells if (separator := _separator(cell)) is not None} - {""}
+
+
+def names_below_several(cells: Iterable[str], level: int) -> dict[str, list[str]]:
+    """Return the names of a level that stand below several others, with these: {name: names above it}.
+
+    >>> names_below_several(["Men > Shirts", "Women > Shirts", "Men > Ties"], -1)
+    {'Shirts': ['Men', 'Women']}
+    """
+    cells = set(cells)
+    roots = first_names(cells)
+    above: defaultdict[str, set[str]] = defaultdict(set)
+    for cell in cells:
+        levels = label_levels(cell, roots)
+        index = level - 1 if level > 0 else len(levels) + level
+        if 0 < index < len(levels):
+            above[levels[index]].add(levels[index - 1])
+    return {name: sorted(names) for name, names in sorted(above.items()) if len(names) > 1}
 
 
 def is_path_or_list(name: str) -> bool:
@@ -86,6 +129,49 @@ def levels_sentence(column: str, classes: Iterable[tuple[str, int]]) -> str:
         f"Labels of {column} are paths or lists ({example}), each of which is a class as a whole: --label-level 1 "
         "learns the first name, -1 the last."
     )
+
+
+def _separator(text: str) -> str | None:
+    """Return what stands between the names of a path; None where the text is one name."""
+    if (separator := next((mark for mark in SEPARATORS if mark in text), None)) is not None:
+        return separator
+    if SLASH not in text or "//" in text:  # an address is no path of names
+        return None
+    names = [name.strip() for name in text.strip().split(SLASH)]
+    is_path = len(names) > 2 and (not names[0] or all(any(map(str.isalpha, name)) for name in names if name))
+    return SLASH if is_path else None
+
+
+def _root(text: str, separator: str) -> str:
+    name = text.split(separator)[0]
+    for mark in LIST_MARKS:
+        if mark not in separator:
+            name = name.split(mark)[0]
+    return clean_label(name)
+
+
+def _first_path(text: str, separator: str, roots: Collection[str]) -> list[str]:
+    """Return the first of the paths that a text lists, or one that leads it on."""
+    if separator == "&gt;":  # its semicolon ends no path
+        text, separator = text.replace(separator, ">"), ">"
+    own_root = _root(text, separator)
+    for mark in LIST_MARKS:
+        pieces = [] if mark in separator else text.split(mark)
+        paths: list[str] = []
+        for piece in pieces:
+            root = clean_label(piece.split(separator)[0])
+            if paths and root != own_root and root not in roots:
+                paths[-1] += mark + piece  # a name with a comma
+            else:
+                paths.append(piece)
+        if len(paths) > 1:
+            first, *others = [_clean(path.split(separator)) for path in paths]
+            return max([first, *(path for path in others if path[: len(first)] == first)], key=len)
+    return _clean(text.split(separator))
+
+
+def _clean(names: Sequence[str]) -> list[str]:
+    return [name for name in map(clean_label, names) if name]
 
 
 def _list(cell: str) -> list[Any] | None:

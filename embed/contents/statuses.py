@@ -16,7 +16,7 @@ MEANINGS = {
     "not_a_file": "the path is a folder, a pipe or a device",
     "unreadable": "the system refuses to read the file",
     "empty": "the file has no bytes",
-    "not_an_image": "the file is no picture of a format that is read",
+    "not_an_image": "the file is no picture that is read (JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF): convert it",
     "truncated": "the picture's data ends early or is damaged",
     "too_large": "the picture has too many bytes, pixels or JPEG scans, or is more than 50 times as long as wide",
     "unsupported_mode": "the picture's numbers have no known scale (floating point, 32 bits)",

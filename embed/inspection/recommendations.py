@@ -9,11 +9,12 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from cache.columns.column_names import USUAL_NAMES, usual_columns
-from cache.columns.label_hints import alike_in_words, choice_sentence
+from cache.columns.label_hints import alike_in_words, choice_sentence, several_sentence
 from cache.columns.label_levels import levels_sentence
 from cache.shares import percent
 from embed.amounts import plural
 from embed.catalogue.columns import shortened_hint
+from embed.catalogue.pictures.missing_pictures import EXPLAINED
 from embed.contents.statuses import ABSENT, OK
 from embed.inspection.duplicate_counter import Repeats
 from embed.inspection.label_profile import MIN_ROWS, LabelProfile
@@ -153,6 +154,8 @@ def _of_classes(label: LabelProfile) -> Iterator[Finding]:
         )
     if sentence := levels_sentence(column, label.classes):
         yield Finding(sentence.replace("--label-level 1", "--label-level 1 of heads-train"))
+    elif sentence := several_sentence(column, dict(label.classes)):
+        yield Finding(sentence)
     if label.n_unlabelled:
         yield Finding(f"{plural(label.n_unlabelled, 'row')} without {column}, which training leaves out.")
     if label.n_rare and label.n_rare < label.n_classes:
@@ -225,7 +228,10 @@ def _remedy_without_any(pictures: PictureProfile) -> str:
     """Return in a sentence what to do where not one picture can be read."""
     if pictures.statuses.get("url") == pictures.n_bad:
         return " Nothing is fetched: where you do, they are found below the catalogue's folder by their last names."
-    return " Name their folder with --image-root."
+    if pictures.statuses.get("not_an_image") == pictures.n_bad:
+        return " The files are there: convert them, for JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF are read."
+    is_elsewhere = any(pictures.statuses.get(status) for status in EXPLAINED)
+    return " Name their folder with --image-root." if is_elsewhere else ""
 
 
 def _of_pictures(pictures: PictureProfile) -> Iterator[Finding]:

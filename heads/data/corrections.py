@@ -43,7 +43,8 @@ class Corrections:
         """Return all products' labels with the new ones in place, and notes that count them.
 
         Of a new label that is a path the `level` is taken, as of the catalogue's; a class that there is already, or a
-        label of one level, is taken as it is. Products and classes that are not Unicode may be named as they are shown.
+        label of one level, is taken as it is. Products and classes that are not Unicode may be named as they are shown,
+        and products as spreadsheets write them.
 
         Shape:
             labels, output: (N,) of str objects
@@ -52,11 +53,15 @@ class Corrections:
             LabelError: there is no such product, or a label lacks the level or is not Unicode.
         """
         classes = {shown(label): label for label in labels.tolist()}  # a page can only name what is shown
-        products = {shown(product_id): product_id for product_id in ids if STRAY.search(product_id)}
-        new_labels = {
-            products.get(shown(product), product): self._class_of(label, classes, level)
-            for product, label in self.labels.items()
-        }
+        products = self._products(ids)
+        new_labels: dict[str, str] = {}
+        for name, label in self.labels.items():
+            product, new_label = products.get(name, name), self._class_of(label, classes, level)
+            if new_labels.setdefault(product, new_label) != new_label:
+                raise LabelError(
+                    f"Expected {self.name} to give each product one label, got {shown(new_labels[product])} and "
+                    f"{shown(new_label)} for {shown(product)}. Empty one of them."
+                )
         if unknown := new_labels.keys() - set(ids):
             raise LabelError(
                 f"Expected {self.name} to name products of the catalogue, got {len(unknown)} that are not there "
@@ -68,13 +73,34 @@ class Corrections:
         if not self.labels:
             return corrected, [f"{self.name} has no label in any line: nothing is corrected."]
         given = {
-            products.get(shown(product), product): label
-            if level is None or label in classes
-            else label_at(label, level)
-            for product, label in self.given.items()
+            products.get(name, name): label if level is None or label in classes else label_at(label, level)
+            for name, label in self.given.items()
         }
         n_same = sum(product_id in new_labels for product_id in ids) - int((corrected != labels).sum())
-        return corrected, self._notes(ids, labels, corrected, given, n_same)
+        notes = self._notes(ids, labels, corrected, given, n_same)
+        if cut := [name for name, product in products.items() if _bare(name) == _bare(product)]:
+            notes.append(
+                f"{len(cut)} ids of {self.name} are the catalogue's but for blanks or the zeros before them, as "
+                f"spreadsheets write them ({shown(cut[0])!r} is {shown(products[cut[0]])!r})."
+            )
+        return corrected, notes
+
+    def _products(self, ids: Sequence[str]) -> dict[str, str]:
+        """Return the ids of products that the file names in another way: as they are shown, or as a spreadsheet does.
+
+        A spreadsheet takes zeros for nothing, 00123 for 123; where two ids would be meant, none is.
+        """
+        known = set(ids)
+        names = [name for name in self.labels if name not in known]
+        if not names:
+            return {}
+        shown_ids = {shown(product_id): product_id for product_id in known if STRAY.search(product_id)}
+        bare_ids: dict[str, str | None] = {}
+        for product_id in known:
+            bare = _bare(product_id)
+            bare_ids[bare] = None if bare in bare_ids else product_id
+        meant = {name: shown_ids.get(shown(name)) or bare_ids.get(_bare(name)) for name in names}
+        return {name: product_id for name, product_id in meant.items() if product_id is not None}
 
     def _notes(
         self, ids: Sequence[str], labels: np.ndarray, corrected: np.ndarray, given: Mapping[str, str], n_same: int
@@ -112,6 +138,12 @@ class Corrections:
         raise LabelError(
             f"Expected the labels of {self.name} to have a level {level}, got {label!r}. Write the class alone."
         )
+
+
+def _bare(product: str) -> str:
+    """Return an id without blanks around it, and without the zeros before digits."""
+    name = product.strip()
+    return (name.lstrip("0") or "0") if name.isdecimal() else name
 
 
 def _examples(names: Sequence[str]) -> str:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from keyword import iskeyword
 
 import numpy as np
 
 from cache import Cache
 from cache.columns.column_names import USUAL_NAMES, mistyped_column, no_such_column, usual_column, usual_columns
-from cache.columns.column_types import guess_kind, is_missing
-from cache.columns.label_hints import alike_in_words, choice_sentence, label_candidates, look_alike
-from cache.columns.label_levels import label_at, label_levels, levels_sentence
+from cache.columns.column_types import guess_kind
+from cache.columns.label_hints import choice_sentence, label_candidates
+from cache.columns.label_levels import PATHS_ARE, first_names, label_at
 from cache.columns.labels import clean_label
 from cache.system.stray_bytes import STRAY, shown
 from heads.data.corrections import Corrections
+from heads.data.label_notes import level_notes, name_notes, several_notes, some_names
 from heads.errors import LabelError
 
 __all__ = ["Labels", "cells_of", "choice_notes", "find_label_column", "make_labels", "read_labels"]
@@ -87,7 +87,11 @@ def read_labels(cells: Sequence[str], level: int | None = None) -> np.ndarray:
 
     A `level` is that of paths and lists in the cells, see `label_at`; None takes the cells as they are.
     """
-    labels = {cell: clean_label(cell) if level is None else label_at(cell, level) for cell in set(cells)}
+    if level is None:
+        labels = {cell: clean_label(cell) for cell in set(cells)}
+    else:
+        roots = first_names(set(cells))
+        labels = {cell: label_at(cell, level, roots) for cell in set(cells)}
     return np.array([labels[cell] for cell in cells], dtype=object)
 
 
@@ -113,6 +117,7 @@ def make_labels(
         LabelError: fewer than two classes are left, or the corrections are none of these products.
     """
     cleaned = read_labels(cells, level)
+    in_catalogue = set(cleaned.tolist())
     notes: list[str] = []
     if corrections is not None:
         cleaned, notes = corrections.applied(cleaned, ids, level=level)
@@ -126,21 +131,25 @@ def make_labels(
     is_kept = counts >= min_rows
     is_stray = np.array([bool(STRAY.search(name)) for name in names], dtype=bool)
     if is_stray.any():
+        stray_names = some_names(list(map(shown, names[is_stray])))
         notes.append(
             f"{_count(int(counts[is_stray].sum()), 'row')} of {_count(int(is_stray.sum()), 'class', 'classes')} have "
-            f"labels that are not Unicode ({_some(list(map(shown, names[is_stray])))}): they are learnt and answered "
+            f"labels that are not Unicode ({stray_names}): they are learnt and answered "
             "as they are. embed-extract --encoding reads a CSV or JSON catalogue in its own encoding."
         )
     if not is_kept.all():
         n_rows, rare_names = int(counts[~is_kept].sum()), names[~is_kept].tolist()
         notes.append(
             f"{_count(len(rare_names), 'class', 'classes')} with fewer than {min_rows} rows left out "
-            f"({_count(n_rows, 'row')}: {_some(rare_names)}); --min-rows changes the rule."
+            f"({_count(n_rows, 'row')}: {some_names(rare_names)}); --min-rows changes the rule."
         )
     if is_kept.sum() < 2:
-        raise _too_few_classes(column, names, counts, min_rows=min_rows)
+        raise _too_few_classes(column, names, counts, min_rows=min_rows, level=level)
     if len(names) <= MOST_NAMES:
-        notes += _name_notes(column, names.tolist(), counts, is_kept, level)
+        by_name = dict(zip(names.tolist(), counts.tolist(), strict=True))
+        classes = names[is_kept].tolist()
+        notes += name_notes(column, by_name, classes=classes, catalogue=in_catalogue, level=level)
+        notes += level_notes(column, cells, level, classes) if level is not None else several_notes(column, by_name)
     new_targets = np.where(is_kept, np.cumsum(is_kept) - 1, -1)
     targets = np.full(len(cells), -1, dtype=np.int64)
     targets[usable & labelled] = new_targets[inverse]
@@ -153,62 +162,24 @@ def make_labels(
     return Labels(column, names[is_kept].tolist(), targets, notes, left_out, is_empty)
 
 
-def _too_few_classes(column: str, names: np.ndarray, counts: np.ndarray, *, min_rows: int) -> LabelError:
+def _too_few_classes(
+    column: str, names: np.ndarray, counts: np.ndarray, *, min_rows: int, level: int | None
+) -> LabelError:
     """Return the error that a column has fewer than two classes of at least `min_rows` rows."""
     largest = np.argsort(-counts, kind="stable")[:5]
     shown_classes = ", ".join(f"{names[index]} ({counts[index]})" for index in largest)
     plural_kind = {"number": "numbers", "date": "dates"}.get(guess_kind(names[:MOST_NAMES]) or "")
     advice = f" Its labels are {plural_kind}, each of which is a class: a column of ranges of them can be learnt."
+    if level is not None and not len(names):
+        return LabelError(
+            f"Expected the labels of the column {column!r} to be paths or lists with a level {level}, got none. "
+            f"{PATHS_ARE} Leave --label-level out, or name another level."
+        )
     return LabelError(
         f"Expected the column {column!r} to have two classes or more of at least {min_rows} rows, got "
         f"{int((counts >= min_rows).sum())}: {shown_classes or 'no labels'}{', …' if len(names) > 5 else ''}. Choose "
         f"another --label, or lower --min-rows.{advice if plural_kind else ''}"
     )
-
-
-def _name_notes(
-    column: str, names: Sequence[str], counts: np.ndarray, is_kept: np.ndarray, level: int | None
-) -> list[str]:
-    """Return notes on classes whose names ask for a look: alike, words for nothing, paths.
-
-    Shape:
-        counts: (K,) rows of each class
-        is_kept: (K,) bool, whether it has rows enough to be learned
-    """
-    notes = []
-    if alike := look_alike(names):
-        notes.append(
-            f"{_count(len(alike), 'group')} of labels differ in letter case or in signs that look alike alone, or are "
-            f"one number ({alike_in_words(alike)}): each is taken for itself. Write them alike in the catalogue, or in "
-            "a file of --corrections."
-        )
-    levels = [label_levels(name) for name in names]
-    means_nothing = [
-        is_missing(name, "number") or not name_levels  # an empty list says nothing, too
-        for name, name_levels in zip(names, levels, strict=True)
-    ]
-    is_word = np.array(means_nothing, dtype=bool) & is_kept
-    if is_word.any():
-        words = [name for name, word in zip(names, is_word, strict=True) if word]
-        n_rows = int(counts[is_word].sum())
-        notes.append(
-            f"{_count(n_rows, 'row')} {'has' if n_rows == 1 else 'have'} a word for "
-            f"nothing as the label ({_some(words)}), which is learnt as a class."
-        )
-        if level is None:
-            where = " and ".join(f"{_quoted(column)} != {word!r}" for word in words)
-            notes[-1] += f' embed-extract --where "{where}" leaves such rows out, and encodes nothing anew.'
-    if level is None and (sentence := levels_sentence(column, zip(names, counts.tolist(), strict=True))):
-        notes.append(sentence)
-    return notes
-
-
-def _quoted(column: str) -> str:
-    return column if column.isidentifier() and not iskeyword(column) else f"`{column}`"
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def _counted(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ import numpy as np
 
 from cache import Cache
 from cache.cloud.addresses import StoragePath
+from cache.columns.labels import clean_label
 from heads.data.corrections import Corrections, read_corrections
 from heads.data.encoder_sets import one_encoder
+from heads.data.label_notes import alike_notes, nothing_note, words_for_nothing
 from heads.data.labels import cells_of, find_label_column, read_labels
 from heads.data.modalities import choose_modalities
 from heads.errors import LabelError
@@ -142,6 +145,10 @@ def _read_labels(
     if corrections is not None:
         labels, changes = corrections.applied(labels, cache.ids())
         notes += changes
+    counts = Counter(label for label in labels.tolist() if label)
+    notes += alike_notes({*counts, *map(clean_label, settings.classes)})
+    if words := words_for_nothing(counts):
+        notes.append(f"{nothing_note(words, counts)} Empty the cells that are to have no label yet.")
     return collect_labels(column, labels.tolist(), settings.classes), notes
 
 

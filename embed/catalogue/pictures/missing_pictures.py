@@ -103,7 +103,7 @@ def tell_missing(
     first = named_rows[0]
     raise CatalogueError(
         f"Expected the pictures in column {column} to be files below {root}, but none of the {len(named_rows)} is: "
-        f"{cells[first]!r} is {statuses[first]}. {f'{explanation} Or: {remedy}' if explanation else remedy}"
+        f"{cells[first][:100]!r} is {statuses[first]}. {f'{explanation} Or: {remedy}' if explanation else remedy}"
     )
 
 

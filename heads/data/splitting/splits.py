@@ -225,5 +225,6 @@ def check_sides(split: Split) -> None:
             raise SplitError(
                 f"Expected every side of the split to have rows, but {side} has too few (train {len(split.train)}, "
                 f"validation {len(split.validation)}, test {len(split.test)}). Rows that share a picture, a text or a "
-                "cell of --group-column stay together; more rows, other shares or --split-column help."
+                "cell of --group-column stay together, and a class of one or two has none to test; more rows, other "
+                "shares, a higher --min-rows or --split-column help."
             )
