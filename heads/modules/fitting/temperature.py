@@ -24,7 +24,7 @@ def fit_temperature(logits: Tensor, targets: Tensor, weights: Tensor | None = No
     Shape:
         logits: (N, K)
         targets: (N,) int64
-        weights: (N,) of the rows in the mean, of a positive sum; None: all alike
+        weights: (N,) how often each row counts, of a positive sum; None: once
 
     Raises:
         HeadError: there is no row, or a logit is not finite.
@@ -39,7 +39,8 @@ def fit_temperature(logits: Tensor, targets: Tensor, weights: Tensor | None = No
     if not len(targets) or not logits.isfinite().all():
         raise HeadError(f"A temperature needs rows of finite logits, but got {len(targets)} rows or infinite ones.")
     margins = logits.double()
-    share = 1 / (len(targets) + 2)
+    n_rows = len(targets) if weights is None else float(weights.sum())
+    share = 1 / (n_rows + 2)
     references = margins.gather(1, targets[:, None]).lerp(margins.mean(1, keepdim=True), share)  # (N, 1)
     margins = margins - references  # (N, K), how far above the smoothed logit of the row's class
 
