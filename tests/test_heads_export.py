@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 from PIL import Image
-from support import class_vectors, image_bytes, invoke, synthetic_cache
+from support import ROOT, class_vectors, image_bytes, invoke, synthetic_cache
 from tiny_models import TEXT, write_two_towers, write_vision
 from torch import nn
 
@@ -254,6 +254,12 @@ def test_onnx_file_says_what_it_is(exported, trained):
     fingerprints = {name: spec.fingerprint for name, spec in trained["gated"].specs.items()}
     assert json.loads(about["fingerprints"]) == fingerprints
     assert [one.shape[0] for one in session.get_inputs()] == ["batch"] * 5
+
+
+def test_exported_files_name_no_folder_of_the_code_that_was_traced(exported):
+    contents = {path.name: path.read_bytes() for path in exported.folder.iterdir()}
+    private = [str(ROOT), torch.__file__.partition("/torch/")[0]]
+    assert {name: path for name, content in contents.items() for path in private if path.encode() in content} == {}
 
 
 def test_int8_is_smaller_and_measured_on_the_validation_rows(exported, run_path, trained):
