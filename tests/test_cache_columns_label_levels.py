@@ -51,6 +51,9 @@ from heads.settings import TrainSettings
         ("Shop/Kitchen,Shop/Kitchen/Mugs", ["Shop", "Kitchen", "Mugs"]),
         ("Home > Kitchen, Bath & Bar > Mugs", ["Home", "Kitchen, Bath & Bar", "Mugs"]),
         ("A &gt; B; A &gt; C", ["A", "B"]),
+        ('["Home > Kitchen > Mugs", "Sale"]', ["Home", "Kitchen", "Mugs"]),
+        ('["Home > Mugs", "Gifts > Sale", "Home > Mugs > Blue"]', ["Home", "Mugs", "Blue"]),
+        ('["TV/Audio/Video", "Kitchen | Bar"]', ["TV/Audio/Video", "Kitchen | Bar"]),
         ("[]", []),
         ("", []),
     ],
@@ -87,6 +90,11 @@ def test_a_column_without_paths_is_told_where_a_level_is_asked_for():
     assert labels.notes[0].startswith("No label of kind is a path or a list (Home - Mugs)")
     with pytest.raises(LabelError, match="paths or lists with a level 2, got none. A path is written a > b"):
         make_labels("kind", cells, usable=np.ones(2, dtype=bool), min_rows=1, level=2)
+
+
+def test_lists_of_one_name_are_lists_of_which_a_level_is_chosen():
+    labels = make_labels("kind", ['["Mugs"]', '["Lamps"]'], usable=np.ones(2, dtype=bool), min_rows=1, level=1)
+    assert (labels.classes, labels.notes) == (["Lamps", "Mugs"], [])
 
 
 def test_without_a_level_a_cell_is_as_it_is():

@@ -76,6 +76,19 @@ def test_a_path_that_an_audit_without_levels_gave_is_no_other_label(write, given
     assert notes == ["fixes.csv changes the labels of 1 products."]
 
 
+@pytest.mark.parametrize("given", ["Home > Mugs, Sale", "Home > Mugs"])
+def test_several_paths_that_an_audit_gave_are_no_other_label(write, given):
+    """What begins another path is known of the column, and not of one label."""
+    cells = ["Home > Mugs, Sale", "Sale > Lamps"]
+    corrections = read_corrections(write(f'product,label,given\n1,"Home > Cups, Sale","{given}"\n'))
+    labels = make_labels(
+        "kind", cells, usable=np.ones(2, dtype=bool), min_rows=1, ids=["1", "2"], corrections=corrections, level=2
+    )
+    assert labels.classes == ["Cups", "Lamps"]
+    assert labels.notes[0] == "fixes.csv changes the labels of 1 products."
+    assert not any("another label" in note for note in labels.notes)
+
+
 def test_labels_that_the_catalogue_no_longer_has_are_told(write):
     path = write("product,label\n1,hat\n2,hat\n")
     assert applied(path, ["cap", "bag"], ["1", "2"])[1] == [

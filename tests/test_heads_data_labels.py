@@ -255,6 +255,12 @@ def test_labels_that_name_several_at_once_are_told():
         assert labels_of(cells).notes == []
 
 
+def test_labels_whose_parts_have_a_place_each_name_one():
+    """Authors, or kinds with their sizes."""
+    for cells in (["Doe, Jane", "Doe, John", "Roe, Jane", "Roe, John"], ["mug, L", "mug, S", "cup, L", "cup, S"]):
+        assert labels_of(cells).notes == []
+
+
 def test_columns_that_may_be_labels_are_named_where_none_has_a_usual_name(tmp_path):
     columns = {"colour": ["a", "b", "a", "b"], "sku": ["1", "2", "3", "4"]}
     path = synthetic_cache(tmp_path / "c.h5", {"text": np.zeros((4, 3))}, columns)

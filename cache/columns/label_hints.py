@@ -19,6 +19,7 @@ LONGEST_LABEL = 60  # letters, on average
 
 LIST_MARKS = (";", ",")
 LISTED_SHARE = 0.05  # of the rows, from which on it is told that labels name several
+MOVABLE_SHARE = 0.5  # of these, in which names are no parts with a place each
 
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,15}(\.0+)?")
 _PLAIN_SIGNS = str.maketrans(
@@ -96,11 +97,15 @@ def choice_sentence(column: str, n_filled: Mapping[str, int]) -> str:
 def several_sentence(column: str, counts: Mapping[str, int]) -> str:
     """Return a sentence on labels that name several of a column's labels at once; "" where few rows have such.
 
-    A name counts where it is in two labels or more, so that ``Home, Garden and Pets`` is one.
+    A name counts where it is in two labels or more, so that ``Home, Garden and Pets`` is one. Where names have their
+    places, as in ``Doe, Jane``, they are parts of one: in half of the rows some name is to be a label by itself, too,
+    or at another place elsewhere.
 
     >>> several_sentence("colour", {"red": 5, "blue": 4, "red; blue": 2}).partition(" of colour")[0]
     '2 of 11 rows name several labels'
     >>> several_sentence("kind", {"Pots, Pans": 5, "Mugs": 4})
+    ''
+    >>> several_sentence("author", {"Doe, Jane": 5, "Doe, John": 4, "Roe, Jane": 3, "Roe, John": 2})
     ''
     """
     listed: dict[str, list[str]] = {}
@@ -108,13 +113,15 @@ def several_sentence(column: str, counts: Mapping[str, int]) -> str:
         if mark := next((mark for mark in LIST_MARKS if mark in label), None):
             listed[label] = [name for name in map(clean_label, label.split(mark)) if name]
     n_labels = Counter(name for label in counts for name in set(listed.get(label, [label])))
+    n_places = Counter(name for name, _ in {pair for label in counts for pair in _places(listed.get(label, [label]))})
     several = [
         label
         for label, names in listed.items()
         if len(names) > 1 and all(n_labels[name] > 1 and any(map(str.isalpha, name)) for name in names)
     ]
     n_listed, n_rows = sum(counts[label] for label in several), sum(counts.values())
-    if not several or n_listed < LISTED_SHARE * n_rows:
+    n_movable = sum(counts[label] for label in several if any(n_places[name] > 1 for name in listed[label]))
+    if not several or n_listed < LISTED_SHARE * n_rows or n_movable < MOVABLE_SHARE * n_listed:
         return ""
     example = max(several, key=counts.__getitem__)
     return (
@@ -122,6 +129,11 @@ def several_sentence(column: str, counts: Mapping[str, int]) -> str:
         "learnt as classes of their own: a head gives a product one label. Write one into each cell, in the catalogue "
         "or in a file of --corrections."
     )
+
+
+def _places(names: Sequence[str]) -> Iterable[tuple[str, int]]:
+    """Return names with the place of each in a list; -1 is that of a label by itself."""
+    return zip(names, range(len(names)) if len(names) > 1 else [-1], strict=True)
 
 
 def _may_be_labels(cells: Sequence[str]) -> bool:

@@ -3,7 +3,7 @@
 The separator of a cell is the first of `SEPARATORS` that it has, or the slash where it begins with one of several or
 has two or more, as in ``Men/Tops/Shirts``. A cell may list several paths, as shops export them
 (``Clothing > Shirts, Clothing > Sale``): what follows one of `LIST_MARKS` begins another path where its first name is
-the first name of some path.
+the first name of some path. So may a list: it is one of paths where its first item is one, but for slashes and bars.
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ def label_levels(cell: str, roots: Collection[str] = ()) -> list[str]:
     while items and isinstance(items[0], list):
         items = items[0]
     if items is not None and len(items) != 1:
-        return _clean([_name(item) for item in items])
+        names = _clean([_name(item) for item in items])
+        if not names or _separator(names[0]) in (None, SLASH, "|"):  # which names in a list may have
+            return names
+        return _longest_of_first([label_levels(name) for name in names])
     text = _name(items[0]) if items else cell
     separator = _separator(text)
     if separator is None and not roots:
@@ -165,9 +168,14 @@ def _first_path(text: str, separator: str, roots: Collection[str]) -> list[str]:
             else:
                 paths.append(piece)
         if len(paths) > 1:
-            first, *others = [_clean(path.split(separator)) for path in paths]
-            return max([first, *(path for path in others if path[: len(first)] == first)], key=len)
+            return _longest_of_first([_clean(path.split(separator)) for path in paths])
     return _clean(text.split(separator))
+
+
+def _longest_of_first(paths: Sequence[list[str]]) -> list[str]:
+    """Return the first of some paths, or the longest that leads it on."""
+    first, *others = paths
+    return max([first, *(path for path in others if path[: len(first)] == first)], key=len)
 
 
 def _clean(names: Sequence[str]) -> list[str]:

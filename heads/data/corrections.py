@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,13 +38,13 @@ class Corrections:
     given: Mapping[str, str] = field(default_factory=dict)
 
     def applied(
-        self, labels: np.ndarray, ids: Sequence[str], *, level: int | None = None
+        self, labels: np.ndarray, ids: Sequence[str], *, level: int | None = None, roots: Collection[str] = ()
     ) -> tuple[np.ndarray, list[str]]:
         """Return all products' labels with the new ones in place, and notes that count them.
 
         Of a new label that is a path the `level` is taken, as of the catalogue's; a class that there is already, or a
         label of one level, is taken as it is. Products and classes that are not Unicode may be named as they are shown,
-        and products as spreadsheets write them.
+        and products as spreadsheets write them. `roots` are the first names of the catalogue's paths, see `label_at`.
 
         Shape:
             labels, output: (N,) of str objects
@@ -56,7 +56,7 @@ class Corrections:
         products = self._products(ids)
         new_labels: dict[str, str] = {}
         for name, label in self.labels.items():
-            product, new_label = products.get(name, name), self._class_of(label, classes, level)
+            product, new_label = products.get(name, name), self._class_of(label, classes, level, roots)
             if new_labels.setdefault(product, new_label) != new_label:
                 raise LabelError(
                     f"Expected {self.name} to give each product one label, got {shown(new_labels[product])} and "
@@ -73,7 +73,7 @@ class Corrections:
         if not self.labels:
             return corrected, [f"{self.name} has no label in any line: nothing is corrected."]
         given = {
-            products.get(name, name): label if level is None or label in classes else label_at(label, level)
+            products.get(name, name): label if level is None or label in classes else label_at(label, level, roots)
             for name, label in self.given.items()
         }
         n_same = sum(product_id in new_labels for product_id in ids) - int((corrected != labels).sum())
@@ -124,7 +124,7 @@ class Corrections:
         with open_csv(folder / CORRECTIONS) as file:
             csv.writer(file).writerows([COLUMNS, *self.labels.items()])
 
-    def _class_of(self, label: str, classes: Mapping[str, str], level: int | None) -> str:
+    def _class_of(self, label: str, classes: Mapping[str, str], level: int | None, roots: Collection[str]) -> str:
         if shown(label) in classes:
             return classes[shown(label)]
         if STRAY.search(label):
@@ -133,7 +133,7 @@ class Corrections:
             )
         if level is None or len(label_levels(label)) == 1:
             return label
-        if at_level := label_at(label, level):
+        if at_level := label_at(label, level, roots):
             return at_level
         raise LabelError(
             f"Expected the labels of {self.name} to have a level {level}, got {label!r}. Write the class alone."

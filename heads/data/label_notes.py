@@ -7,7 +7,7 @@ from keyword import iskeyword
 
 from cache.columns.column_types import is_missing
 from cache.columns.label_hints import alike_in_words, look_alike, several_sentence
-from cache.columns.label_levels import PATHS_ARE, label_levels, levels_sentence, names_below_several
+from cache.columns.label_levels import PATHS_ARE, is_path_or_list, label_levels, levels_sentence, names_below_several
 
 __all__ = [
     "alike_notes",
@@ -73,7 +73,7 @@ def nothing_note(words: Sequence[str], counts: Mapping[str, int]) -> str:
 
 def level_notes(column: str, cells: Sequence[str], level: int, classes: Collection[str]) -> list[str]:
     """Return a note where none of the cells is a path, or a class is of several branches."""
-    if not any(len(label_levels(cell)) > 1 for cell in set(cells)):
+    if not any(map(is_path_or_list, set(cells))):
         example = next((cell for cell in cells if cell.strip()), "none")
         return [
             f"No label of {column} is a path or a list ({example}): --label-level {level} has nothing to choose "

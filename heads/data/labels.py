@@ -120,7 +120,7 @@ def make_labels(
     in_catalogue = set(cleaned.tolist())
     notes: list[str] = []
     if corrections is not None:
-        cleaned, notes = corrections.applied(cleaned, ids, level=level)
+        cleaned, notes = corrections.applied(cleaned, ids, level=level, roots=first_names(set(cells)))
     labelled = cleaned != ""
     lack = "is empty" if level is None else f"has no level {level}"
     if not usable.all():

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from cache import Cache
+from cache.columns.label_levels import first_names
 from cache.columns.labels import clean_label
 from heads.data.corrections import CORRECTIONS, read_corrections
 from heads.data.labels import cells_of, read_labels
@@ -51,10 +52,11 @@ def read_validation_rows(head: TrainedHead, run: RunFacts, cache_path: Path) -> 
     with Cache(cache_path) as cache:
         row_by_id = {product_id: row for row, product_id in enumerate(cache.ids())}
         rows = [row_by_id[product_id] for product_id in ids if product_id in row_by_id]
-        labels = read_labels(cells_of(cache, head.label), level)
+        cells = cells_of(cache, head.label)
+        labels = read_labels(cells, level)
         if run.config.settings.get("corrections") is not None:
             corrections = read_corrections(run.path / CORRECTIONS)
-            labels, _ = corrections.applied(labels, cache.ids(), level=level)
+            labels, _ = corrections.applied(labels, cache.ids(), level=level, roots=first_names(set(cells)))
         labels = labels[rows].tolist()
         codes = {clean_label(name): code for code, name in enumerate(head.classes)}
         if len(rows) < len(ids) or not rows or not codes.keys() >= set(labels):
