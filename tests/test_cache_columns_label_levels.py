@@ -84,6 +84,18 @@ def test_several_paths_in_a_cell_are_told_by_the_first_names_of_the_column():
     assert read_labels(cells, 1).tolist() == ["Kitchen", "Sale", "Kitchen", "Kitchen", "Sale"]
 
 
+def test_a_name_with_slashes_is_one_where_paths_of_the_column_have_other_marks():
+    cells = ["TV/Audio/Video", "/Shop/Home", '["PC/Mac/Phone"]', *["Home > Mugs"] * 3, "Home > Cups", "Home > Pots"]
+    assert read_labels(cells, 1).tolist() == ["TV/Audio/Video", "Shop", "PC/Mac/Phone", *["Home"] * 5]
+    cells = ["Men/Tops/Shirts", '["Men/Tops/Tees"]', "Women/Tops/Tees", "Home > Mugs"]
+    assert read_labels(cells, 2).tolist() == ["Tops", "Tops", "Tops", "Mugs"]
+
+
+def test_the_semicolon_of_an_escaped_sign_ends_no_path():
+    cells = ["Home &amp; Garden > Pots", "Garden > Hoses; Home &amp; Garden > Pots", "R&B; Garden > Hoses"]
+    assert read_labels(cells, 1).tolist() == ["Home &amp; Garden", "Garden", "R&B"]
+
+
 def test_a_column_without_paths_is_told_where_a_level_is_asked_for():
     cells = ["Home - Mugs", "Home - Lamps"]
     labels = make_labels("kind", cells, usable=np.ones(2, dtype=bool), min_rows=1, level=-1)

@@ -137,6 +137,12 @@ def test_label_of_a_path_is_a_class_or_the_path(write, label, expected):
     assert corrected[0] == expected
 
 
+def test_label_with_slashes_is_a_class_where_paths_of_the_catalogue_have_other_marks(write):
+    path = write("product,label\n1,TV/Audio/Video\n")
+    assert applied(path, ["Cups"], ["1"], level=2, roots={"Home"})[0] == ["TV/Audio/Video"]
+    assert applied(path, ["Cups"], ["1"], level=2, roots={"TV"})[0] == ["Audio"]
+
+
 def test_label_that_lacks_the_level_is_an_error(write):
     with pytest.raises(LabelError, match=r"to have a level 3, got 'Kitchen > Mugs'"):
         applied(write("product,label\n1,Kitchen > Mugs\n"), ["Cups"], ["1"], level=3)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -34,6 +35,8 @@ PATHS_ARE = 'A path is written a > b, a | b, a -> b, a :: b or a/b/c, and a list
 NAME_FIELDS = ("name", "value", "title")  # of an object in a list, the first that it has
 MOST_CHARACTERS = 100_000  # of a list
 
+_ENTITY = re.compile("&(amp|lt|quot|apos|nbsp|#x?[0-9a-f]+)$", re.IGNORECASE)  # but for its semicolon
+
 
 def label_at(cell: str, level: int, roots: Collection[str] = ()) -> str:
     """Return the name at a level: 1 is the first, -1 the last; "" where the cell has no such level.
@@ -49,7 +52,8 @@ def label_at(cell: str, level: int, roots: Collection[str] = ()) -> str:
 def label_levels(cell: str, roots: Collection[str] = ()) -> list[str]:
     """Return the names of a cell's path, the first level first; of several paths, of the first, as far as any leads it.
 
-    `roots` are the first names of paths in other cells, by which several paths in one are told.
+    `roots` are the first names of paths in other cells, by which several paths in one are told, and names with slashes
+    from paths.
 
     >>> label_levels('[["Beauty", "Hair Care"], ["Gifts"]]')
     ['Beauty', 'Hair Care']
@@ -60,16 +64,15 @@ def label_levels(cell: str, roots: Collection[str] = ()) -> list[str]:
     >>> label_levels("Clothing, Clothing > Shirts, Sale", roots={"Sale"})
     ['Clothing', 'Shirts']
     """
-    items = _list(cell.strip())
-    while items and isinstance(items[0], list):
-        items = items[0]
-    if items is not None and len(items) != 1:
-        names = _clean([_name(item) for item in items])
-        if not names or _separator(names[0]) in (None, SLASH, "|"):  # which names in a list may have
-            return names
-        return _longest_of_first([label_levels(name) for name in names])
-    text = _name(items[0]) if items else cell
+    text = _text_or_names(cell)
+    if isinstance(text, list):
+        if not text or _separator(text[0]) in (None, SLASH, "|"):  # which names in a list may have
+            return text
+        return _longest_of_first([label_levels(name) for name in text])
     separator = _separator(text)
+    root = _root(text, SLASH) if separator == SLASH else ""
+    if root and roots and root not in roots:
+        separator = None
     if separator is None and not roots:
         return _clean([text])
     return _first_path(text, separator or SEPARATORS[0], roots)
@@ -78,10 +81,18 @@ def label_levels(cell: str, roots: Collection[str] = ()) -> list[str]:
 def first_names(cells: Iterable[str]) -> set[str]:
     """Return the first names of the paths in cells, of each cell's first path.
 
+    Where more paths have other marks, those with slashes are names: ``TV/Audio/Video``.
+
     >>> sorted(first_names(["Clothing > Shirts, Sale", "Sale, Sale > Summer", "Mugs"]))
     ['Clothing', 'Sale']
     """
-    return {_root(cell, separator) for cell in cells if (separator := _separator(cell)) is not None} - {""}
+    roots: dict[bool, list[str]] = {True: [], False: []}  # whether of paths with slashes
+    for cell in cells:
+        text = _text_or_names(cell)
+        if isinstance(text, str) and (separator := _separator(text)) is not None:
+            roots[separator == SLASH].append(_root(text, separator))
+    are_slashes = len(roots[True]) > len(roots[False])
+    return {*roots[False], *(roots[True] if are_slashes else ())} - {""}
 
 
 def names_below_several(cells: Iterable[str], level: int) -> dict[str, list[str]]:
@@ -134,6 +145,16 @@ def levels_sentence(column: str, classes: Iterable[tuple[str, int]]) -> str:
     )
 
 
+def _text_or_names(cell: str) -> str | list[str]:
+    """Return a cell's text, also where a list has it alone; of a list of several or none, their names."""
+    items = _list(cell.strip())
+    while items and isinstance(items[0], list):
+        items = items[0]
+    if items is not None and len(items) != 1:
+        return _clean([_name(item) for item in items])
+    return _name(items[0]) if items else cell
+
+
 def _separator(text: str) -> str | None:
     """Return what stands between the names of a path; None where the text is one name."""
     if (separator := next((mark for mark in SEPARATORS if mark in text), None)) is not None:
@@ -163,7 +184,8 @@ def _first_path(text: str, separator: str, roots: Collection[str]) -> list[str]:
         paths: list[str] = []
         for piece in pieces:
             root = clean_label(piece.split(separator)[0])
-            if paths and root != own_root and root not in roots:
+            is_cut = bool(paths) and mark == ";" and _ENTITY.search(paths[-1]) is not None
+            if paths and (is_cut or (root != own_root and root not in roots)):
                 paths[-1] += mark + piece  # a name with a comma
             else:
                 paths.append(piece)

@@ -131,7 +131,7 @@ class Corrections:
             raise LabelError(
                 f"Expected {self.name} to be UTF-8, got the label {shown(label)}. Save it as CSV in UTF-8."
             )
-        if level is None or len(label_levels(label)) == 1:
+        if level is None or len(label_levels(label)) == 1 or label_levels(label, roots) == [label]:
             return label
         if at_level := label_at(label, level, roots):
             return at_level
