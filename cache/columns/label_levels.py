@@ -45,7 +45,7 @@ def label_at(cell: str, level: int, roots: Collection[str] = ()) -> str:
     ['Home', 'Kitchen', 'Mugs', '']
     """
     levels = label_levels(cell, roots)
-    index = level - 1 if level > 0 else len(levels) + level
+    index = _index(levels, level)
     return levels[index] if 0 <= index < len(levels) else ""
 
 
@@ -106,7 +106,7 @@ def names_below_several(cells: Iterable[str], level: int) -> dict[str, list[str]
     above: defaultdict[str, set[str]] = defaultdict(set)
     for cell in cells:
         levels = label_levels(cell, roots)
-        index = level - 1 if level > 0 else len(levels) + level
+        index = _index(levels, level)
         if 0 < index < len(levels):
             above[levels[index]].add(levels[index - 1])
     return {name: sorted(names) for name, names in sorted(above.items()) if len(names) > 1}
@@ -143,6 +143,11 @@ def levels_sentence(column: str, classes: Iterable[tuple[str, int]]) -> str:
         f"Labels of {column} are paths or lists ({example}), each of which is a class as a whole: --label-level 1 "
         "learns the first name, -1 the last."
     )
+
+
+def _index(levels: Sequence[str], level: int) -> int:
+    """Return where a level is, counted from the first; less than 0, or beyond the last, where there is none."""
+    return level - 1 if level > 0 else len(levels) + level
 
 
 def _text_or_names(cell: str) -> str | list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["ABSENT", "MEANINGS", "NOT_BAD", "OK", "RETRIED"]
+__all__ = ["ABSENT", "FORMATS_IN_WORDS", "MEANINGS", "NOT_BAD", "OK", "RETRIED"]
 
 OK = "ok"
 ABSENT = "absent"
+
+FORMATS_IN_WORDS = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"  # that are read
 
 MEANINGS = {
     OK: "has a vector",
@@ -16,7 +18,7 @@ MEANINGS = {
     "not_a_file": "the path is a folder, a pipe or a device",
     "unreadable": "the system refuses to read the file",
     "empty": "the file has no bytes",
-    "not_an_image": "the file is no picture that is read (JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF): convert it",
+    "not_an_image": f"the file is no picture that is read ({FORMATS_IN_WORDS}): convert it",
     "truncated": "the picture's data ends early or is damaged",
     "too_large": "the picture has too many bytes, pixels or JPEG scans, or is more than 50 times as long as wide",
     "unsupported_mode": "the picture's numbers have no known scale (floating point, 32 bits)",

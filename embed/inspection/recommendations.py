@@ -15,7 +15,7 @@ from cache.shares import percent
 from embed.amounts import plural
 from embed.catalogue.columns import shortened_hint
 from embed.catalogue.pictures.missing_pictures import EXPLAINED
-from embed.contents.statuses import ABSENT, OK
+from embed.contents.statuses import ABSENT, FORMATS_IN_WORDS, OK
 from embed.inspection.duplicate_counter import Repeats
 from embed.inspection.label_profile import MIN_ROWS, LabelProfile
 from embed.inspection.picture_profile import PictureProfile
@@ -229,7 +229,7 @@ def _remedy_without_any(pictures: PictureProfile) -> str:
     if pictures.statuses.get("url") == pictures.n_bad:
         return " Nothing is fetched: where you do, they are found below the catalogue's folder by their last names."
     if pictures.statuses.get("not_an_image") == pictures.n_bad:
-        return " The files are there: convert them, for JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF are read."
+        return f" The files are there: convert them to {FORMATS_IN_WORDS}."
     is_elsewhere = any(pictures.statuses.get(status) for status in EXPLAINED)
     return " Name their folder with --image-root." if is_elsewhere else ""
 

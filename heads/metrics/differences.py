@@ -88,10 +88,12 @@ def compare(
     values = np.stack([scores[head] - scores[single] for head in heads])  # (H, S)
     drawn = np.stack([resampled[head] - resampled[single] for head in heads], axis=1)  # (R, H, S)
     errors = drawn.std(axis=0, ddof=1)
+    farthest = _farthest(heads, {single}, resampled)
+    farthest_of_any = np.maximum(farthest, _farthest(heads, {*rivals} - {single}, resampled))
     n_free = max(n_groups - 1, 1)
     below, above = (
-        float(student_errors(np.quantile(farthest, CONFIDENCE), n_free) * np.sqrt(1 + 1 / n_free)) * errors
-        for farthest in (_farthest(heads, {single}, resampled), _farthest(heads, {single, *rivals}, resampled))
+        float(student_errors(np.quantile(distances, CONFIDENCE), n_free) * np.sqrt(1 + 1 / n_free)) * errors
+        for distances in (farthest, farthest_of_any)
     )
     if n_groups == 1:
         below = above = np.ones_like(errors)  # there is nothing to draw from, and nothing known

@@ -173,7 +173,7 @@ def verdicts_of(
 ) -> list[Verdict]:
     """Return the verdict on each of some fusions from its differences in both scores; else as `judge`.
 
-    `n_together` is how many fusions the differences' intervals hold for together.
+    `n_together` is how many heads the differences' intervals hold for together.
     """
     n_groups, n_even = len(np.unique(groups)), even_groups(targets, groups)
     return [
